@@ -1,0 +1,350 @@
+"""The one object that travels: a call, the method it is for, and who makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+
+from secure_rpc import errors
+
+Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+EOF: Any = grpc.aio.EOF
+CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
+CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
+UNLIMITED = 2**63
+
+_PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
+_numbers = itertools.count(1)
+
+
+class Patience:
+    """A timeout for those who all wait equally long: one timer in all, where `asyncio.timeout` takes one each.
+
+    Args:
+        seconds: how long each may wait.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: dict[asyncio.Task[Any] | None, float] = {}  # oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, awaitable: Awaitable[Any]) -> Any:
+        """Return what is awaited.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        cancelling_before = task.cancelling() if task else 0
+        self._waiting[task] = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._expire, loop)
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if task is None or task in self._waiting or task.cancelling() > cancelling_before + 1:
+                raise
+            raise TimeoutError from None
+        finally:
+            if self._waiting.pop(task, None) is None and task is not None:  # expired: that cancellation was ours
+                task.uncancel()
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        for task, deadline in list(self._waiting.items()):
+            if deadline > loop.time():
+                self._timer = loop.call_at(deadline, self._expire, loop)
+                break
+            del self._waiting[task]
+            if task is not None:
+                task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a method asks of its caller: `secure_rpc.v1.Access`, read from its proto or from the settings."""
+
+    public: bool = False
+    permissions: tuple[str, ...] = ()  # all of them
+    any_permissions: tuple[str, ...] = ()  # one of them
+    tenant_field: str = ""
+    replay_protected: bool = False
+    quota_class: str = ""
+    max_request_bytes: int = 0  # 0: the limit of the settings
+    audit_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is known of a method before any call: its name, its kind, its descriptor and its contract."""
+
+    path: str  # "/package.Service/Method", "" for every method that does not exist
+    patience: Patience
+    request_streaming: bool = True
+    response_streaming: bool = True
+    descriptor: MethodDescriptor | None = None
+    contract: Contract = field(default_factory=Contract)
+    decode: Callable[[bytes], Any] = bytes
+    encode: Callable[[Any], bytes] = bytes
+    response_type: type[Any] | None = None
+    max_request_bytes: int = UNLIMITED
+
+    @property
+    def service(self) -> str:
+        """Return "package.Service"."""
+        return self.path[1:].rpartition("/")[0]
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of the RPC, in the words of gRPC's own telemetry."""
+        if self.request_streaming:
+            return "bidi_stream" if self.response_streaming else "client_stream"
+        return "server_stream" if self.response_streaming else "unary"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of the connection: what TLS vouches for, before anyone is authenticated."""
+
+    address: str  # "ipv4:127.0.0.1:40000"
+    tls: Mapping[str, list[bytes]]
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """Return the client's certificate, empty where there is none; the only property to derive identity from."""
+        values = self.tls.get("x509_pem_cert")
+        return values[0] if values else b""
+
+    @property
+    def tls_version(self) -> bytes:
+        """Return the protocol version negotiated, such as b"TLSv1.3"."""
+        values = self.tls.get("ssl_tls_version")
+        return values[0] if values else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes the call: the workload of the certificate and the user of the token, once both are verified."""
+
+    workload: str = ""  # SPIFFE id of the certificate
+    issuer: str = ""  # of the token
+    subject: str = ""  # of the token
+    tenants: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token"
+    expires_at_seconds: float = float("inf")  # Unix time at which the first of the proofs ends
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the name for logs: the user's where there is one, else the workload's."""
+        return self.subject or self.workload
+
+
+class Outcome(NamedTuple):
+    """How a call ended, as the server knows it."""
+
+    code: grpc.StatusCode
+    reason: str
+    error: BaseException | None
+
+
+class Call:
+    """One RPC on its way through the chain."""
+
+    __slots__ = (
+        "_id",
+        "_peer",
+        "_request",
+        "context",
+        "metadata",
+        "method",
+        "path",
+        "principal",
+        "refusal",
+        "reply",
+        "request_checks",
+        "response_checks",
+        "rule",
+        "tenant",
+        "workload",
+    )
+
+    def __init__(self, method: Method, path: str, metadata: Metadata) -> None:
+        self.method = method
+        self.path = path  # as the caller wrote it; equals method.path but for unknown methods
+        self.metadata = metadata
+        self.context: Any = None  # gRPC's own, for the kernel
+        self.principal: Principal | None = None
+        self.workload = ""  # of the certificate, also where the token was refused
+        self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
+        self.rule = ""  # of the policy, that allowed or refused the call
+        self.request_checks: tuple[Check, ...] = ()
+        self.response_checks: tuple[Check, ...] = ()
+        self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
+        self.reply: bytes | None = None
+        self._id = ""
+        self._peer: Peer | None = None
+        self._request: Any = None
+
+    @property
+    def id(self) -> str:
+        """Return what the caller, the log and the audit know this call by; unique, and no secret."""
+        if not self._id:
+            self._id = f"{_PROCESS}-{next(_numbers):x}"
+        return self._id
+
+    @property
+    def peer(self) -> Peer:
+        """Return the other end of the connection."""
+        if self._peer is None:
+            self._peer = Peer(self.context.peer(), self.context.auth_context())
+        return self._peer
+
+    def header(self, name: str) -> str:
+        """Return the value of a metadata entry, empty where there is none.
+
+        Raises:
+            InvalidArgument: the entry is there more than once, or is binary: which one counts would be a guess.
+        """
+        found = [value for key, value in self.metadata if key == name]
+        if not found:
+            return ""
+        if len(found) > 1 or not isinstance(found[0], str):
+            raise errors.InvalidArgument(f"{name} must be sent once, as text", reason="METADATA_AMBIGUOUS")
+        return found[0]
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the client's deadline, None where it set none."""
+        remaining: float | None = self.context.time_remaining()
+        return remaining
+
+    def check_requests(self, check: Check) -> None:
+        """Have each request message checked, after decoding, before the handler sees it."""
+        self.request_checks += (check,)
+
+    def check_responses(self, check: Check) -> None:
+        """Have each response message checked before it is encoded."""
+        self.response_checks += (check,)
+
+    async def request(self) -> Any:
+        """Read and decode the message of a unary request, once; unchecked: the handler's copy is checked.
+
+        Raises:
+            DeadlineExceeded: it did not come in time.
+            InvalidArgument: there is none, or it is malformed.
+        """
+        if self._request is None:
+            try:
+                self._request = await self.method.patience.wait(self._read())
+            except TimeoutError:
+                raise errors.DeadlineExceeded("the request did not arrive", reason="REQUEST_TIMEOUT") from None
+            if self._request is EOF:
+                raise errors.InvalidArgument("the request is missing", reason="REQUEST_MISSING")
+        return self._request
+
+    async def requests(self) -> AsyncIterator[Any]:
+        """Yield the messages of a request stream, decoded and checked."""
+        while (message := await self.receive()) is not EOF:
+            yield message
+
+    async def receive(self) -> Any:
+        """Return the next request, decoded and checked, or EOF; a refused message ends the call."""
+        if self.refusal is not None:
+            raise self.refusal
+        try:
+            message = await (self._read() if self.method.request_streaming else self.request())
+            if message is not EOF:
+                for check in self.request_checks:
+                    check(message)
+        except errors.StatusError as error:
+            self.refusal = self.refusal or error
+            raise
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Check, encode and write one message of a response stream."""
+        try:
+            await self.context.write(self.encode(message))
+        except grpc.aio.InternalError:  # the stream broke: be cancelled here, not amid the handler's clean-up
+            await asyncio.sleep(CANCELLATION_DELAY_SECONDS)
+            raise
+
+    def encode(self, message: Any) -> bytes:
+        """Return a response as bytes, checked; every message that leaves goes through here.
+
+        Raises:
+            StatusError: the call was refused before, or a check refuses the message.
+            Internal: the message is not of the type that the method promised.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        expected = self.method.response_type
+        if expected is not None and type(message) is not expected:
+            detail = f"{self.path} must answer {expected.__name__}, not {type(message).__name__}"
+            raise errors.Internal from TypeError(detail)
+        for check in self.response_checks:
+            check(message)
+        return self.method.encode(message)
+
+    def outcome(self, error: BaseException | None) -> Outcome:
+        """Name what `await proceed(call)` ended with, for those who count and record."""
+        if error is None:
+            return _OK
+        if isinstance(error, asyncio.CancelledError | errors.Cancelled):
+            remaining = self.time_remaining()
+            if remaining is not None and remaining < CLOCK_TOLERANCE_SECONDS:
+                return Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "", error)
+            return Outcome(grpc.StatusCode.CANCELLED, "", error)
+        if isinstance(error, errors.StatusError):
+            return Outcome(error.code, error.reason, error)
+        return Outcome(grpc.StatusCode.INTERNAL, "", error)
+
+    async def _read(self) -> Any:
+        raw = await self.context.read()
+        if raw is EOF:
+            await asyncio.sleep(CANCELLATION_DELAY_SECONDS)
+            if is_cancelled():  # and someone swallowed it: what follows must not be taken for a whole upload
+                raise asyncio.CancelledError
+            return EOF
+        if len(raw) > self.method.max_request_bytes:
+            limit = self.method.max_request_bytes
+            raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
+        try:
+            return self.method.decode(raw)
+        except Exception as error:
+            raise errors.InvalidArgument("the request is malformed", reason="REQUEST_MALFORMED") from error
+
+
+_OK = Outcome(grpc.StatusCode.OK, "", None)
+_current: ContextVar[Call] = ContextVar("secure_rpc.call")
+
+
+def current_call() -> Call:
+    """Return the call that the running handler or stage serves.
+
+    Raises:
+        LookupError: no call is being served here.
+    """
+    return _current.get()
+
+
+def enter(call: Call) -> None:
+    """Make a call the current one of this task; gRPC runs each RPC in a task of its own."""
+    _current.set(call)
+
+
+def is_cancelled() -> bool:
+    """Tell whether the running call is being cancelled, even where someone swallowed the CancelledError."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

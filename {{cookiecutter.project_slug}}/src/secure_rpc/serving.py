@@ -1,0 +1,106 @@
+"""The serving loop: one pump a method, in place of grpc.aio's single loop over all of them.
+
+grpc.aio 1.85 decodes the path of every call in its one serving loop. A path that is not UTF-8 raises there and ends the
+whole server, before any code of ours has run; and with registered methods each call costs O(number of methods).
+Here gRPC's core matches the paths, as bytes; whatever it does not know comes out as `UNKNOWN_METHOD`, undecoded.
+
+This reaches below grpc.aio's public surface. `is_supported()` says whether the installed version has what it needs;
+where it has not, use a plain `grpc.aio.server` under a supervisor, and say so in log and metric.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+import grpc
+from grpc._cython import cygrpc
+from grpc.aio import _server as grpc_aio_server
+
+UNKNOWN_METHOD = "/unknown"
+_UNLIMITED = False  # whether too many calls are under way: the load-limit stage sees to that
+_NEEDED = ("_handle_rpc", "_schedule_rpc_coro")
+_NEEDED_METHODS = (
+    "_make_request_call_future",
+    "_request_call",
+    "_request_registered_call",
+    "add_registered_method_handlers",
+)
+
+
+def is_supported() -> bool:
+    """Tell whether this grpcio has the parts that the loop is made of."""
+    return (
+        all(hasattr(cygrpc, name) for name in _NEEDED)
+        and all(hasattr(cygrpc.AioServer, name) for name in _NEEDED_METHODS)
+        and hasattr(grpc_aio_server, "_augment_channel_arguments")
+    )
+
+
+class _Resolver:
+    def __init__(self, handler: grpc.GenericRpcHandler) -> None:
+        self._handler = handler
+
+    def resolve_handler(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._handler.service(handler_call_details)
+
+
+class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped at run time
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        handler: grpc.GenericRpcHandler,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        options: Sequence[tuple[str, Any]],
+    ) -> None:
+        super().__init__(loop, None, [handler], interceptors, options, None)
+        self._handler_resolver = _Resolver(handler)
+        self._event_loop = loop
+        self._outer = tuple(interceptors)
+        self._tasks: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references
+
+    def _make_request_call_future(self, path: bytes | None) -> asyncio.Future[None]:
+        """Start a method's pump; what grpc's own loop gets to wait for completes only at shutdown."""
+        ended: asyncio.Future[None] = self._event_loop.create_future()
+        self._start(self._pump(path, ended))
+        return ended
+
+    async def _pump(self, path: bytes | None, ended: asyncio.Future[None]) -> None:
+        name = UNKNOWN_METHOD if path is None else path.decode()
+        loop, resolver, outer = self._event_loop, self._handler_resolver, self._outer
+        try:
+            while True:
+                state = await (self._request_call() if path is None else self._request_registered_call(path))
+                rpc = cygrpc._handle_rpc(name, resolver, outer, state, loop, _UNLIMITED)
+                self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
+        except Exception as error:  # noqa: BLE001  # a _RequestCallError when shutdown begins; anything else ends the server, loudly
+            if not ended.done():  # grpc's loop cancels the others' as soon as one has ended
+                ended.set_exception(error)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._event_loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def pumped_server(
+    handler: grpc.GenericRpcHandler,
+    paths: Iterable[str],
+    *,
+    options: Sequence[tuple[str, Any]] = (),
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> grpc.aio.Server:
+    """Return a grpc.aio server whose calls go to `handler`, under their path or under `UNKNOWN_METHOD`.
+
+    Args:
+        handler: answers `service()` for each of the paths and for `UNKNOWN_METHOD`.
+        paths: "/package.Service/Method" of every method, those of health and reflection included.
+        options: channel arguments of the server.
+        interceptors: third-party ones, outside of the handler.
+    """
+    server: Any = grpc.aio.server(options=options)
+    arguments = grpc_aio_server._augment_channel_arguments(tuple(options), None)
+    server._server = _PumpedServer(server._loop, handler, interceptors, arguments)
+    server._server.add_registered_method_handlers(dict.fromkeys(paths))
+    return server  # type: ignore[no-any-return]
