@@ -1,0 +1,85 @@
+"""State of one process, in dictionaries that are bounded and forget what has expired."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from secure_rpc.state.nonces import StoreUnavailable
+from secure_rpc.state.quota import Quota, QuotaKey
+
+ROUNDING = 0.01  # of the time one call costs: sums of floats must not take the last call of a burst away
+SWEPT_PER_CALL = 2  # old entries looked at on each call: the work of forgetting never comes all at once
+
+
+class MemoryQuotas:
+    """Quotas of one process.
+
+    Args:
+        size: how many callers are remembered. When all of them are active, the one that called longest ago is
+            forgotten: it may make its burst once more.
+        clock: gives seconds; any start will do.
+    """
+
+    def __init__(self, size: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._size = size
+        self._clock = clock
+        self._due: dict[QuotaKey, float] = {}  # when the next call would be on time; least recently used first
+
+    async def take(self, key: QuotaKey, quota: Quota) -> float:
+        """Count a call; see `QuotaStore`."""
+        now = self._clock()
+        due = max(self._due.pop(key, now), now)
+        early = due - now - quota.tolerance_seconds
+        refused = early > ROUNDING * quota.interval_seconds
+        self._due[key] = due if refused else due + quota.interval_seconds
+        if len(self._due) > self._size:
+            del self._due[next(iter(self._due))]
+        self._sweep(now)
+        return early if refused else 0.0
+
+    def _sweep(self, now: float) -> None:
+        for _ in range(SWEPT_PER_CALL):
+            oldest = next(iter(self._due), None)
+            if oldest is None or self._due[oldest] > now:
+                break
+            del self._due[oldest]
+
+    def __len__(self) -> int:
+        """Return how many callers are remembered."""
+        return len(self._due)
+
+
+class MemoryNonces:
+    """Nonces of one process.
+
+    Args:
+        size: how many are remembered. When it is full of nonces that still count, new ones are refused:
+            to forget one would let its call be made again.
+        clock: gives seconds; any start will do.
+    """
+
+    def __init__(self, size: int = 1_000_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._size = size
+        self._clock = clock
+        self._expiry: dict[str, float] = {}  # oldest first: all live equally long
+
+    async def add(self, nonce: str, lifetime_seconds: float) -> bool:
+        """Note a nonce; see `NonceStore`."""
+        now = self._clock()
+        for _ in range(SWEPT_PER_CALL):
+            oldest = next(iter(self._expiry), None)
+            if oldest is None or self._expiry[oldest] > now:
+                break
+            del self._expiry[oldest]
+        if self._expiry.get(nonce, now) > now:
+            return False
+        self._expiry.pop(nonce, None)
+        if len(self._expiry) >= self._size:
+            raise StoreUnavailable
+        self._expiry[nonce] = now + lifetime_seconds
+        return True
+
+    def __len__(self) -> int:
+        """Return how many nonces are remembered."""
+        return len(self._expiry)
