@@ -1,0 +1,89 @@
+"""What is told of each call: its duration in a histogram, its refusal in a counter, a line in the log."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import grpc
+import structlog
+
+from secure_rpc.batching import Batch
+from secure_rpc.call import Method, Principal
+from secure_rpc.telemetry.metrics import Metrics
+
+SERVER_FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
+
+_log = structlog.get_logger("secure_rpc.calls")
+
+
+class CallRecord(NamedTuple):
+    """A call that has ended, as cheaply as it can be noted."""
+
+    method: Method
+    path: str
+    call_id: str
+    principal: Principal | None
+    workload: str  # of the certificate, also where there is no principal
+    tenant: str
+    rule: str
+    peer: str
+    code: grpc.StatusCode
+    reason: str
+    duration_seconds: float
+
+
+class CallReporter:
+    """Turn records into metrics and log lines, in batches.
+
+    Args:
+        metrics: where to count.
+        allowed_sample: the share of calls that ended well which is logged, 0 to 1; all others always are.
+        chance: gives a random number below 1.
+    """
+
+    def __init__(
+        self, metrics: Metrics, allowed_sample: float = 1.0, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._metrics = metrics
+        self._allowed_sample = allowed_sample
+        self._chance = chance
+        self._batch = Batch(self._report)
+        metrics.before_scrape(self._batch.flush)
+        self.add = self._batch.add
+        self.flush = self._batch.flush
+
+    def _report(self, records: list[CallRecord]) -> None:
+        for record in records:
+            path = record.method.path
+            self._metrics.duration_of(path, record.code.name).observe(record.duration_seconds)
+            if record.code is grpc.StatusCode.OK:
+                if self._allowed_sample < 1.0 and self._chance() >= self._allowed_sample:
+                    continue
+            else:
+                self._metrics.refusals_of(path, record.reason or record.code.name).inc()
+            _log_call(record)
+
+
+def _log_call(record: CallRecord) -> None:
+    principal = record.principal or Principal()
+    fields = {
+        "method": record.path,
+        "kind": record.method.kind,
+        "code": record.code.name,
+        "reason": record.reason,
+        "principal": principal.name,
+        "workload": record.workload,
+        "tenant": record.tenant,
+        "rule": record.rule,
+        "peer": record.peer,
+        "call_id": record.call_id,
+        "latency_ms": round(record.duration_seconds * 1000, 3),
+    }
+    if record.code is grpc.StatusCode.OK:
+        _log.info("call", **fields)
+    elif record.code in SERVER_FAULTS:
+        _log.error("call", **fields)
+    else:
+        _log.warning("call", **fields)

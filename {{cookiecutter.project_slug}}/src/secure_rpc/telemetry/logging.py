@@ -1,0 +1,86 @@
+"""Structured logs by structlog: one JSON object a line, or colours for people. The standard library's logs join in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REDACTED = "[redacted]"
+SECRET_KEYS = frozenset(
+    {"authorization", "token", "cookie", "set-cookie", "password", "secret", "private_key", "api_key"}
+)
+
+
+class LogFormat(Enum):
+    """How log lines look."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stream: TextIO = sys.stdout) -> None:
+    """Set up structlog and the standard library's logging, once for the process.
+
+    Args:
+        log_format: JSON for machines, console for people.
+        level: the least that is logged, such as "info".
+        fields: what each line says of its origin: service, cluster, deployment.
+        stream: where the lines go.
+    """
+    constant = {key: value for key, value in fields.items() if value}
+
+    def add_origin(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        return {**constant, **event}
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        redact,
+    ]
+    renderer: Processor
+    if log_format is LogFormat.JSON:
+        shared += [add_origin, structlog.processors.format_exc_info]
+        renderer = structlog.processors.JSONRenderer(serializer=_to_json)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.getLogger("uvicorn").setLevel(max(root.level, logging.WARNING))  # the admin port's comings and goings
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Take the values out of keys that hold secrets, whoever logged them."""
+    for key in SECRET_KEYS & event.keys():
+        event[key] = REDACTED
+    return event
+
+
+def _to_json(event: EventDict, **_: Any) -> str:
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except TypeError:  # a lone surrogate, a number of more than 64 bits: a line must not be lost for that
+        return json.dumps(event, default=repr)

@@ -1,0 +1,76 @@
+"""The numbers of the service, by Prometheus' client; names follow OpenTelemetry's RPC conventions and gRFC A66.
+
+Labels come from what the server knows beforehand (methods, codes, reasons of ours), never from what callers send.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import generate_latest
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+UNKNOWN_METHOD = "other"  # gRFC A66: what is no method of ours counts as one
+
+
+class Metrics:
+    """All metrics of one service; a registry of their own, so that two servers can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = Histogram(
+            "grpc_server_call_duration_seconds",
+            "Time from the first byte of a call to its end, by outcome.",
+            ("grpc_method", "grpc_status"),
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        self.calls_in_flight = Gauge(
+            "secure_rpc_calls_in_flight", "Calls that have begun and not ended.", registry=self.registry
+        )
+        self.refusals = Counter(
+            "secure_rpc_refusals",
+            "Calls that ended otherwise than well, by the reason the platform gave.",
+            ("grpc_method", "reason"),
+            registry=self.registry,
+        )
+        self.identity_cache = Gauge(
+            "secure_rpc_identity_cache_uses",
+            "Look-ups of verified identities since the start, by how they ended.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.audit_records = Counter("secure_rpc_audit_records", "Audit records written.", registry=self.registry)
+        self.audit_failures = Counter(
+            "secure_rpc_audit_write_failures", "Failed attempts to write audit records.", registry=self.registry
+        )
+        self.certificate_expiry = Gauge(
+            "secure_rpc_certificate_not_after_timestamp_seconds",
+            "Unix time at which a certificate in use expires.",
+            ("certificate",),
+            registry=self.registry,
+        )
+        self._refreshers: list[Callable[[], None]] = []
+
+    @functools.lru_cache(4096)  # noqa: B019  # lives as long as the service; labels are bounded
+    def duration_of(self, method: str, status: str) -> Histogram:
+        """Return the histogram of one method and status."""
+        return self.calls.labels(method or UNKNOWN_METHOD, status)
+
+    @functools.lru_cache(4096)  # noqa: B019
+    def refusals_of(self, method: str, reason: str) -> Counter:
+        """Return the counter of one method and reason."""
+        return self.refusals.labels(method or UNKNOWN_METHOD, reason)
+
+    def before_scrape(self, refresh: Callable[[], None]) -> None:
+        """Have something done before the numbers are read, such as flushing a batch."""
+        self._refreshers.append(refresh)
+
+    def render(self) -> bytes:
+        """Return all numbers in the OpenMetrics text format."""
+        for refresh in self._refreshers:
+            refresh()
+        text: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return text

@@ -1,0 +1,1 @@
+"""The transport's security: its floor, and the credentials of servers."""

@@ -1,0 +1,90 @@
+"""Credentials of a server, read from files and judged before they are used.
+
+gRPC starts with a key that does not fit, an expired certificate or an empty CA bundle, and then refuses everybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from secure_rpc.configuration import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """What a server shows, and whom it trusts."""
+
+    chain_pem: bytes
+    key_pem: bytes
+    client_ca_pem: bytes
+    not_after_seconds: float  # Unix time at which the leaf expires
+    ca_not_after_seconds: float  # Unix time at which the first of the CAs expires
+
+    def grpc_credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that ask every client for a certificate."""
+        pair = (self.key_pem, self.chain_pem)
+        return grpc.ssl_server_credentials([pair], self.client_ca_pem, require_client_auth=True)
+
+
+def load(
+    certificate_file: Path, key_file: Path, client_ca_file: Path, clock: Callable[[], float] = time.time
+) -> ServerCertificate:
+    """Read and judge a server's credentials.
+
+    Args:
+        certificate_file: the leaf, then its intermediates, PEM.
+        key_file: the leaf's key, PEM, not encrypted.
+        client_ca_file: the CAs whose clients are let in, PEM.
+        clock: gives Unix time in seconds.
+
+    Raises:
+        ConfigurationError: a file is missing or malformed, the key does not fit, something has expired.
+    """
+    chain_pem, chain = _certificates("tls.certificate_file", certificate_file)
+    ca_pem, authorities = _certificates("tls.client_ca_file", client_ca_file)
+    key_pem = _read("tls.key_file", key_file)
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"tls.key_file: {key_file} is no key that can be read: {error}") from None
+    if key.public_key() != chain[0].public_key():
+        raise ConfigurationError(f"tls.key_file: {key_file} does not belong to the certificate in {certificate_file}")
+    for name, file, certificates in (
+        ("tls.certificate_file", certificate_file, chain[:1]),
+        ("tls.client_ca_file", client_ca_file, authorities),
+    ):
+        for certificate in certificates:
+            if certificate.not_valid_after_utc.timestamp() <= clock():
+                subject, end = certificate.subject.rfc4514_string(), certificate.not_valid_after_utc
+                raise ConfigurationError(f"{name}: {file}: {subject!r} expired {end:%Y-%m-%d %H:%M} UTC; renew it")
+    return ServerCertificate(
+        chain_pem=chain_pem,
+        key_pem=key_pem,
+        client_ca_pem=ca_pem,
+        not_after_seconds=chain[0].not_valid_after_utc.timestamp(),
+        ca_not_after_seconds=min(ca.not_valid_after_utc.timestamp() for ca in authorities),
+    )
+
+
+def _read(name: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{name}: {file} cannot be read ({error.strerror}); run `make setup`, or mount it"
+        ) from None
+
+
+def _certificates(name: str, file: Path) -> tuple[bytes, list[x509.Certificate]]:
+    pem = _read(name, file)
+    try:
+        return pem, x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {file} holds no certificate that can be read: {error}") from None
