@@ -1,0 +1,192 @@
+"""The server, assembled, and its life: start, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from secure_rpc.admin import Admin
+from secure_rpc.chain import Chain
+from secure_rpc.configuration import ConfigurationError
+from secure_rpc.health import Health
+from secure_rpc.platform import Application, Platform
+from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
+from secure_rpc.settings import Limits, ServingLoop, Settings
+from secure_rpc.tls import credentials, floor
+
+HEALTH_SERVICE: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+log = structlog.get_logger(__name__)
+
+
+class ServingLoopCrashed(Exception):
+    """The loop that takes calls has ended by itself; nothing is served any more."""
+
+
+class Server:
+    """A service on its ports.
+
+    Args:
+        application: what the service adds to the platform.
+        settings: of the service.
+
+    Raises:
+        ConfigurationError: something in settings, policy, protos or files keeps it from starting.
+    """
+
+    def __init__(self, application: Application, settings: Settings) -> None:
+        if settings.tls.minimum_version is not floor.established():
+            raise ConfigurationError(
+                f"tls.minimum_version is {settings.tls.minimum_version.value}, but this process was started for "
+                f"{floor.established().value}; start it by its command, or call secure_rpc.tls.floor.establish() first"
+            )
+        self.settings = settings
+        self._certificate = credentials.load(
+            settings.tls.certificate_file, settings.tls.key_file, settings.tls.client_ca_file
+        )
+        self.platform = Platform(settings)
+        self.platform.metrics.certificate_expiry.labels("server").set(self._certificate.not_after_seconds)
+        self.platform.metrics.certificate_expiry.labels("client_ca").set(self._certificate.ca_not_after_seconds)
+        self.chain = Chain(
+            application.build_chain(self.platform),
+            self.platform.contracts.of,
+            domain=settings.service.name,
+            request_timeout_seconds=settings.limits.request_timeout_seconds,
+            max_request_bytes=settings.limits.max_request_bytes,
+        )
+        application.add_services(cast("grpc.aio.Server", self.chain))  # it takes servicers as a server does
+        self.services = sorted({method.service for method in self.chain.methods})
+        self.health = Health()
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, cast("grpc.aio.Server", self.chain))
+        if settings.reflection.enabled:
+            servicer = ReflectionServicer([*self.services, HEALTH_SERVICE])
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, self.chain)  # type: ignore[no-untyped-call]
+        self.platform.check()
+        self.port = 0
+        self.admin = Admin(settings.listen.admin_address, self.platform.metrics, self.unready_because)
+        self._grpc_server: grpc.aio.Server | None = None
+        self._draining = False
+
+    def unready_because(self) -> list[str]:
+        """Return the reasons for which no calls should be sent here."""
+        reasons = []
+        if self._grpc_server is None:
+            reasons.append("starting")
+        if self._draining:
+            reasons.append("shutting down")
+        if self._certificate.not_after_seconds <= time.time():
+            reasons.append("the server's certificate has expired")
+        if self.platform.audit_log.failing and self.settings.audit.refuse_when_unwritable:
+            reasons.append("audit records cannot be written")
+        return reasons
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigurationError: an address cannot be had.
+        """
+        server = self._make_grpc_server()
+        address = self.settings.listen.address
+        try:
+            self.port = server.add_secure_port(address, self._certificate.grpc_credentials())
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"listen.address: {address} cannot be had; stop what uses it, or choose another"
+            ) from error
+        await server.start()
+        self._grpc_server = server
+        await self.health.serve(self.services)
+        await self.admin.start()
+        log.info(
+            "serving",
+            address=f"{address.rpartition(':')[0]}:{self.port}",
+            admin=f"{self.settings.listen.admin_address.rpartition(':')[0]}:{self.admin.port}",
+            services=self.services,
+            policy=self.platform.policy.version,
+            minimum_tls=floor.established().value,
+        )
+
+    async def serve(self) -> None:
+        """Serve until SIGTERM or SIGINT, then stop in order.
+
+        Raises:
+            ServingLoopCrashed: nothing is served any more; the process must end, and be started again.
+        """
+        if self._grpc_server is None:
+            raise RuntimeError("start() comes before serve()")
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        ended = asyncio.create_task(self._grpc_server.wait_for_termination())
+        told = asyncio.create_task(stopping.wait())
+        await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.is_set():
+            told.cancel()
+            await self.stop(drain=False)
+            raise ServingLoopCrashed("the serving loop has ended by itself") from ended.exception()
+        await self.stop()
+        await asyncio.gather(ended, return_exceptions=True)
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Say that we are going, let calls under way finish, write what is left to write.
+
+        Args:
+            drain: whether to go on serving for a while, so that balancers can notice.
+        """
+        self._draining = True
+        await self.health.enter_graceful_shutdown()
+        seconds = self.settings.shutdown.drain_seconds if drain else 0.0
+        log.info("draining", seconds=seconds)
+        await asyncio.sleep(seconds)
+        self.health.end_watchers()
+        if self._grpc_server is not None:
+            await self._grpc_server.stop(self.settings.shutdown.grace_seconds)
+        self.platform.reporter.flush()
+        await self.platform.audit_log.close()
+        await self.admin.stop()
+        log.info("stopped")
+
+    def _make_grpc_server(self) -> grpc.aio.Server:
+        options = channel_arguments(self.settings.limits)
+        if self.settings.serving_loop is ServingLoop.PUMPED:
+            if is_supported():
+                paths = [method.path for method in self.chain.methods]
+                return pumped_server(self.chain, paths, options=options)
+            log.warning(
+                "this grpcio lacks the parts of our serving loop: grpc.aio's own is used, "
+                "which one call with a hostile path can end; see docs/chain.md",
+                grpcio=grpc.__version__,
+                unknown_method=UNKNOWN_METHOD,
+            )
+        server = grpc.aio.server(options=options)
+        server.add_generic_rpc_handlers((self.chain,))
+        return server
+
+
+def channel_arguments(limits: Limits) -> Sequence[tuple[str, Any]]:
+    """Return gRPC's names for our limits."""
+    return (
+        ("grpc.so_reuseport", 0),  # by default a second server takes half of the connections, silently
+        ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
+        ("grpc.max_receive_message_length", limits.max_request_bytes),
+        ("grpc.max_send_message_length", limits.max_response_bytes),
+        ("grpc.max_metadata_size", limits.max_metadata_bytes),  # the two set apart, refusals between are random
+        ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.server_handshake_timeout_ms", int(limits.handshake_timeout_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", int(limits.connection_idle_seconds * 1000)),
+        ("grpc.max_connection_age_ms", int(limits.connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(limits.connection_age_grace_seconds * 1000)),
+        ("grpc.http2.max_ping_strikes", 2),
+    )

@@ -1,0 +1,275 @@
+"""All settings: from a YAML file, and over it from the environment (`SECURE_RPC_LISTEN__ADDRESS=...`).
+
+Unknown keys are refused; what is wrong is said with key, value, place and remedy. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from secure_rpc.audit.chain_log import Durability
+from secure_rpc.configuration import (
+    ConfigurationError,
+    Location,
+    Section,
+    YamlDocument,
+    did_you_mean,
+    explain,
+    model_in,
+    read_yaml,
+)
+from secure_rpc.identity.principal import Credentials
+from secure_rpc.identity.spiffe import check_trust_domain
+from secure_rpc.identity.token import Issuer
+from secure_rpc.policy.contract import ForeignContract
+from secure_rpc.state.quota import Quota
+from secure_rpc.telemetry.logging import LogFormat
+from secure_rpc.tls.floor import TlsVersion
+
+PREFIX = "SECURE_RPC_"
+CONFIG_VARIABLE = PREFIX + "CONFIG"  # names the file; the only one that is no setting
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Origin(Section):
+    """What logs and metrics say of where they come from."""
+
+    name: str = Field(min_length=1)
+    environment: str = "development"
+    cluster: str = ""
+    deployment_id: str = ""
+
+
+class Listen(Section):
+    """Where the service listens."""
+
+    address: str = "127.0.0.1:50051"  # gRPC, mTLS
+    admin_address: str = "127.0.0.1:9464"  # plain HTTP: /healthz, /readyz, /metrics; keep it off public networks
+
+    @field_validator("address", "admin_address")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  # the highest port there is
+            raise ValueError('an address has a host and a port, such as "127.0.0.1:50051"')
+        return address
+
+
+class Tls(Section):
+    """The server's certificate, and the clients it lets in."""
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path
+    minimum_version: TlsVersion = TlsVersion.TLS_1_3
+
+
+class Authentication(Section):
+    """Who is believed."""
+
+    trust_domains: tuple[str, ...] = Field(min_length=1)  # SPIFFE; our own first
+    credentials: Credentials = Credentials.BOTH
+    issuers: tuple[Issuer, ...] = ()
+    remembered_identities: Positive = 10_000
+
+    @field_validator("trust_domains")
+    @classmethod
+    def _grammar(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_trust_domain, names))
+
+    @model_validator(mode="after")
+    def _tokens_need_an_issuer(self) -> Authentication:
+        if self.credentials is Credentials.BOTH and not self.issuers:
+            raise ValueError('credentials are "both", but no issuer of tokens is named under "issuers"')
+        return self
+
+
+class Authorization(Section):
+    """What callers may do."""
+
+    policy_file: Path
+    contracts: Mapping[str, ForeignContract] = MappingProxyType(
+        {}
+    )  # of methods whose proto is not ours, by "/package.Service/Method"
+
+
+class Load(Section):
+    """What the server takes on at once, before it looks at who calls."""
+
+    max_concurrent_calls: Positive = 1000
+    max_concurrent_calls_per_peer: Positive = 500  # by IP address
+
+
+class Limits(Section):
+    """What one connection, call or message may take."""
+
+    max_connections: Positive = 1000
+    max_concurrent_streams: Positive = 100  # of one connection
+    max_metadata_bytes: Positive = 16_384
+    max_request_bytes: Positive = 4_194_304  # of one message, after decompression
+    max_response_bytes: Positive = 4_194_304
+    request_timeout_seconds: Seconds = 10.0  # for the message of a unary call to arrive
+    handshake_timeout_seconds: Seconds = 10.0
+    connection_idle_seconds: Seconds = 300.0
+    connection_age_seconds: Seconds = 1800.0
+    connection_age_grace_seconds: Seconds = 30.0
+
+
+class Replay(Section):
+    """How calls that must not be made twice are recognized."""
+
+    window_seconds: Seconds = 300.0  # how far the caller's clock may be from ours
+    remembered_nonces: Positive = 1_000_000
+
+
+class Audit(Section):
+    """Where records of calls are kept."""
+
+    file: Path
+    durability: Durability = Durability.DEFERRED
+    refuse_when_unwritable: bool = True  # false lets calls pass that nobody will ever know of
+
+
+class Logging(Section):
+    """What is logged, and how."""
+
+    format: LogFormat = LogFormat.JSON
+    level: str = "info"
+    allowed_calls_sample: float = Field(default=1.0, ge=0, le=1)  # share of calls that ended well; others always are
+
+    @field_validator("level")
+    @classmethod
+    def _known(cls, level: str) -> str:
+        if level not in LEVELS:
+            raise ValueError(f"not a level; {did_you_mean(level, LEVELS)}")
+        return level
+
+
+class Shutdown(Section):
+    """How the server ends."""
+
+    drain_seconds: float = Field(default=5.0, ge=0)  # health says NOT_SERVING, calls are still taken
+    grace_seconds: float = Field(default=20.0, ge=0)  # no new calls; those under way may finish
+
+
+class Reflection(Section):
+    """Whether callers can ask for the protos."""
+
+    enabled: bool = False
+    permission: str = "reflection.read"  # what it asks of callers
+
+
+class ServingLoop(Enum):
+    """Which loop hands calls to the chain."""
+
+    PUMPED = "pumped"  # ours: survives hostile paths; falls back, with a warning, where grpcio lacks the parts
+    GRPC = "grpc"  # grpc.aio's own
+
+
+class _Environment(EnvSettingsSource):
+    """Leaves a value that should be JSON and is not as it stands: validation then says which one it is."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+class Settings(BaseSettings):
+    """The whole of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    service: Origin
+    listen: Listen = Listen()
+    tls: Tls
+    authentication: Authentication
+    authorization: Authorization
+    load: Load = Load()
+    limits: Limits = Limits()
+    quotas: Mapping[str, Quota] = MappingProxyType(
+        {"default": Quota(calls=1000)}
+    )  # by class; "default" for methods that name none
+    remembered_callers: Positive = 100_000  # for quotas
+    replay: Replay = Replay()
+    audit: Audit
+    logging: Logging = Logging()
+    shutdown: Shutdown = Shutdown()
+    reflection: Reflection = Reflection()
+    serving_loop: ServingLoop = ServingLoop.PUMPED
+
+    @field_validator("quotas")
+    @classmethod
+    def _has_default(cls, quotas: Mapping[str, Quota]) -> Mapping[str, Quota]:
+        if "default" not in quotas:
+            raise ValueError('the class "default" is missing: methods that name no quota class need it')
+        return quotas
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102  # pydantic-settings' hook
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return _Environment(settings_cls), init_settings  # the first wins; the file comes as init
+
+
+def load(path: Path) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the YAML file. Relative paths in it are taken from the folder the service is started in.
+
+    Raises:
+        ConfigurationError: each thing that is wrong.
+    """
+    document = read_yaml(path)
+    if not isinstance(document.data, dict) or not all(isinstance(key, str) for key in document.data):
+        raise ConfigurationError(f"{path}: is no map of settings; see docs/settings.md")
+    _check_environment()
+    data: dict[str, Any] = document.data
+    try:
+        return Settings(**data)
+    except ValidationError as error:
+        raise explain(error, Settings, lambda location: _place(document, location)) from None
+
+
+def _check_environment() -> None:
+    """Refuse variables that look like settings and are none; pydantic-settings would pass over them."""
+    known = {PREFIX + name.upper(): field.annotation for name, field in Settings.model_fields.items()}
+    problems = []
+    for variable in os.environ:
+        if not variable.upper().startswith(PREFIX) or variable.upper() == CONFIG_VARIABLE:
+            continue
+        section, inside, _ = variable.upper().partition("__")
+        if section not in known or (inside and model_in(known[section]) is None):
+            problems.append(f"the environment variable {variable} is no setting; {did_you_mean(section, known)}")
+    if problems:
+        raise ConfigurationError(*problems)
+
+
+def _place(document: YamlDocument, location: Location) -> str:
+    """Return where a setting comes from: the environment where it is set there, else the file."""
+    for length in range(len(location), 0, -1):
+        variable = PREFIX + "__".join(str(part) for part in location[:length]).upper()
+        if any(name.upper() == variable for name in os.environ):
+            return f"environment variable {variable}"
+    return document.place(location)
