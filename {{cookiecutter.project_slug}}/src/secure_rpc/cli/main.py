@@ -1,0 +1,167 @@
+"""The commands: serve, call, pki, token, audit. What a person did wrong is said in a line, without a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+
+from secure_rpc import settings as settings_module
+from secure_rpc.audit import verify as audit_verify
+from secure_rpc.cli import calling
+from secure_rpc.configuration import ConfigurationError
+from secure_rpc.dev import setup as development
+from secure_rpc.dev.issuer import find_caller, load_callers
+from secure_rpc.platform import Application
+from secure_rpc.server import Server, ServingLoopCrashed
+from secure_rpc.settings import Settings
+from secure_rpc.telemetry import logging
+from secure_rpc.tls import floor
+
+EX_CONFIG = 78  # sysexits.h
+EX_SOFTWARE = 70
+
+Config = Annotated[Path, typer.Option(help="The settings.", envvar=settings_module.CONFIG_VARIABLE)]
+Folder = Annotated[Path, typer.Option(help="Where the development files are.")]
+CallersFile = Annotated[Path, typer.Option(help="Who there is to call as.")]
+
+DEFAULT_CONFIG = Path("config/dev.yaml")
+DEFAULT_CALLERS = Path("config/dev_callers.yaml")
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def build(application_module: str) -> typer.Typer:
+    """Return the command line of the service whose `APPLICATION` stands in the module."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+    pki, token, audit = (typer.Typer(no_args_is_help=True) for _ in range(3))
+    app.add_typer(pki, name="pki", help="Certificates.")
+    app.add_typer(token, name="token", help="Access tokens for development.")
+    app.add_typer(audit, name="audit", help="The audit log.")
+
+    @app.command()
+    def serve(config: Config = DEFAULT_CONFIG) -> None:
+        """Start the service, until SIGTERM or Ctrl-C."""
+        with told_to_people():
+            settings = settings_module.load(config)
+            if settings.tls.minimum_version is not floor.established():
+                floor.start_again(settings.tls.minimum_version)
+            configure_logging(settings)
+            uvloop.run(serve_until_stopped(load_application(application_module), settings))
+
+    @app.command()
+    def call(
+        method: Annotated[str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method.")] = "",
+        config: Config = DEFAULT_CONFIG,
+        data: Annotated[list[str] | None, typer.Option(help="A request in JSON; several for a stream.")] = None,
+        caller: Annotated[str, typer.Option("--as", help="Who calls; empty for a call without token.")] = "",
+        callers: CallersFile = DEFAULT_CALLERS,
+        folder: Folder = development.FOLDER,
+        target: Annotated[str, typer.Option(help="host:port; that of the settings if empty.")] = "",
+    ) -> None:
+        """Call the running service, with a certificate and a token. Without a method: list the methods."""
+        with told_to_people():
+            settings, files = settings_module.load(config), development.DevelopmentFiles(folder)
+            methods = calling.methods_of(load_application(application_module))
+            if not method:
+                calling.show_methods(methods)
+                return
+            source = None
+            if caller:
+                issuer, who = development.token_issuer(settings, files), find_caller(load_callers(callers), caller)
+                source = lambda: issuer.token(who)  # noqa: E731
+            asked = calling.Ask(calling.find(methods, method), tuple(data or ()), target or settings.listen.address)
+            sys.exit(asyncio.run(calling.call(asked, files, source)))
+
+    @pki.command("init")
+    def pki_init(
+        config: Config = DEFAULT_CONFIG,
+        folder: Folder = development.FOLDER,
+        renew: Annotated[bool, typer.Option(help="Make them anew, even if they are valid.")] = False,  # noqa: FBT002
+    ) -> None:
+        """Make the CA, certificates and token keys of a developer's machine, where they are missing or soon expire."""
+        with told_to_people():
+            settings = settings_module.load(config)
+            made = development.prepare(settings, development.DevelopmentFiles(folder), renew=renew)
+            typer.echo(f"development certificates {'made' if made else 'found'} in {folder}")
+
+    @token.command("new")
+    def token_new(
+        caller: Annotated[str, typer.Argument(help="Who calls.")],
+        config: Config = DEFAULT_CONFIG,
+        callers: CallersFile = DEFAULT_CALLERS,
+        folder: Folder = development.FOLDER,
+    ) -> None:
+        """Print a token of the development issuer, for clients that are not ours."""
+        with told_to_people():
+            issuer = development.token_issuer(settings_module.load(config), development.DevelopmentFiles(folder))
+            typer.echo(issuer.token(find_caller(load_callers(callers), caller)))
+
+    @audit.command("verify")
+    def audit_verify_command(
+        file: Annotated[Path | None, typer.Argument(help="The log; that of the settings if not given.")] = None,
+        config: Config = DEFAULT_CONFIG,
+    ) -> None:
+        """Check that no record was changed, taken out or cut off. Exits with 1 where one was."""
+        with told_to_people():
+            finding = audit_verify.verify(file or settings_module.load(config).audit.file)
+            if not finding.whole:
+                errors.print(f"{finding.path}: NOT WHOLE: {finding.problem}", style="red", markup=False)
+                raise typer.Exit(1)
+            codes = ", ".join(f"{code} {count}" for code, count in finding.codes.most_common())
+            typer.echo(f"{finding.path}: whole, {finding.records} calls ({codes or 'none'}) in {finding.lines} lines")
+
+    return app
+
+
+async def serve_until_stopped(application: Application, settings: Settings) -> None:
+    """Start a server and return when it has been told to stop."""
+    server = Server(application, settings)
+    await server.start()
+    await server.serve()
+
+
+def load_application(module: str) -> Application:
+    """Return the `APPLICATION` of a module."""
+    application = importlib.import_module(module).APPLICATION
+    if not isinstance(application, Application):
+        raise TypeError(f"{module}.APPLICATION is no secure_rpc.platform.Application")
+    return application
+
+
+def configure_logging(settings: Settings) -> None:
+    """Set up the process's logs as the settings say."""
+    origin = settings.service
+    logging.configure(
+        settings.logging.format,
+        settings.logging.level,
+        {
+            "service": origin.name,
+            "environment": origin.environment,
+            "cluster": origin.cluster,
+            "deployment_id": origin.deployment_id,
+        },
+    )
+
+
+@contextmanager
+def told_to_people() -> Iterator[None]:
+    """End the process with a readable message where a person can mend what is wrong."""
+    try:
+        yield
+    except ConfigurationError as error:
+        errors.print("cannot start:" if len(error.problems) == 1 else f"cannot start, {len(error.problems)} problems:")
+        for problem in error.problems:
+            errors.print(f"  {problem}", style="red", markup=False)
+        sys.exit(EX_CONFIG)
+    except ServingLoopCrashed as error:
+        errors.print(f"{error}: {error.__cause__!r}; the process ends so that it is started again", markup=False)
+        sys.exit(EX_SOFTWARE)

@@ -1,0 +1,1 @@
+"""Certificates and tokens for development and tests. Production never imports this."""

@@ -1,0 +1,32 @@
+"""pytest fixtures, loaded by `-p secure_rpc.testing.plugin`, before anything imports grpc.
+
+tests/conftest.py gives an `application` fixture, which says what is to be run.
+"""
+
+from __future__ import annotations
+
+from secure_rpc.tls import floor
+
+floor.establish()
+
+from collections.abc import AsyncIterator, Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import grpc  # noqa: E402
+import pytest  # noqa: E402
+
+from secure_rpc.platform import Application  # noqa: E402
+from secure_rpc.testing.service import RunningService, run_service  # noqa: E402
+
+
+@pytest.fixture
+async def service(application: Application, tmp_path: Path) -> AsyncIterator[RunningService]:
+    """Run the service for one test."""
+    async with run_service(application, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def client_as(service: RunningService) -> Callable[[str], grpc.aio.Channel]:
+    """Return what makes channels: `client_as("alice")`."""
+    return service.client_as
