@@ -1,0 +1,10 @@
+import pytest
+
+from secure_rpc.platform import Application
+
+from {{ cookiecutter.package_name }}.app import APPLICATION
+
+
+@pytest.fixture
+def application() -> Application:
+    return APPLICATION

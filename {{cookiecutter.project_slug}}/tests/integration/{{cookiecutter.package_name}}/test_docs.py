@@ -1,0 +1,95 @@
+import importlib.util
+import re
+import typing
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import grpc
+import pytest
+from pydantic import BaseModel
+
+from secure_rpc.identity.token import Issuer
+from secure_rpc.platform import Application
+from secure_rpc.settings import Settings
+from secure_rpc.state.quota import Quota
+from secure_rpc.testing.service import run_service
+
+from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2 as pb
+from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2_grpc as pb_grpc
+
+EXAMPLE = Path("docs/examples/business_hours.py")
+
+
+def load_example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("business_hours", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_on_stages_quotes_the_example_as_it_is() -> None:
+    page = Path("docs/adding-a-stage.md").read_text()
+    [quoted] = re.findall(r"```python\n(class BusinessHours.*?)```", page, re.DOTALL)
+    assert quoted in EXAMPLE.read_text()
+
+
+@pytest.mark.parametrize("hour", [7, 12, 18])
+async def test_the_example_stage_closes_writing_methods_and_no_others(
+    application: Application, tmp_path: Path, hour: int
+) -> None:
+    stage = load_example().BusinessHours(first_hour=8, last_hour=18, hour=lambda: hour)
+    extended = Application(lambda platform: [*application.build_chain(platform), stage], application.add_services)
+    async with run_service(extended, tmp_path) as service:
+        stub = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
+        create = stub.Create{{ cookiecutter.resource_name }}(
+            pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x"),
+        )
+        is_open = 8 <= hour < 18
+        assert await create.code() is (grpc.StatusCode.OK if is_open else grpc.StatusCode.FAILED_PRECONDITION)
+        get = stub.Get{{ cookiecutter.resource_name }}(
+            pb.Get{{ cookiecutter.resource_name }}Request(tenant="acme", id="1"),
+        )
+        assert await get.code() is (grpc.StatusCode.OK if is_open else grpc.StatusCode.NOT_FOUND)
+        reasons = [record["reason"] for record in await service.audit_records()]
+        assert reasons[0] == ("" if is_open else "CLOSED")
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value) or "none"
+    if isinstance(value, Enum):
+        value = value.value
+    return f"`{value}`" if value != "" else "empty"
+
+
+def defaults_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= defaults_of(inner, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = "required" if field.is_required() else shown(field.default)
+    return found
+
+
+def test_the_page_on_settings_has_every_key_and_its_default() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", Path("docs/settings.md").read_text(), re.MULTILINE)
+    free = {"quotas": "`default`: 1000 calls a second", "authorization.contracts": "none"}
+    expected = [
+        *(defaults_of(Settings) | free).items(),
+        *defaults_of(Issuer).items(),
+        *defaults_of(Quota).items(),
+    ]
+    assert rows == expected
+    assert typing.cast("Any", Settings.model_fields["quotas"].default)["default"].calls == 1000
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in [Path("README.md"), *Path("docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
