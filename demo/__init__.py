@@ -1,0 +1,1 @@
+"""The demonstration: a service generated, started, called, refused, audited, stopped."""
