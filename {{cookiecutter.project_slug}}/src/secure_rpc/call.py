@@ -44,7 +44,8 @@ class Patience:
         Raises:
             TimeoutError: it took too long.
         """
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         cancelling_before = task.cancelling() if task else 0
         self._waiting[task] = loop.time() + self._seconds
         if self._timer is None:
@@ -98,6 +99,7 @@ class Method:
     encode: Callable[[Any], bytes] = bytes
     response_type: type[Any] | None = None
     max_request_bytes: int = UNLIMITED
+    max_response_bytes: int = UNLIMITED
 
     @property
     def service(self) -> str:
@@ -144,6 +146,12 @@ class Principal:
     proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token"
     expires_at_seconds: float = float("inf")  # Unix time at which the first of the proofs ends
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    quota_owner: tuple[str, str] = field(init=False, compare=False, repr=False)  # who and for which tenants
+
+    def __post_init__(self) -> None:
+        """Name once whose quota it is that each call counts against."""
+        who = f"{self.issuer} {self.subject}" if self.subject else self.workload
+        object.__setattr__(self, "quota_owner", (who, ",".join(sorted(self.tenants))))
 
     @property
     def name(self) -> str:
@@ -163,6 +171,7 @@ class Call:
     """One RPC on its way through the chain."""
 
     __slots__ = (
+        "_address",
         "_id",
         "_peer",
         "_request",
@@ -193,6 +202,7 @@ class Call:
         self.response_checks: tuple[Check, ...] = ()
         self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
         self.reply: bytes | None = None
+        self._address = ""
         self._id = ""
         self._peer: Peer | None = None
         self._request: Any = None
@@ -205,10 +215,17 @@ class Call:
         return self._id
 
     @property
+    def address(self) -> str:
+        """Return where the call comes from, such as "ipv4:127.0.0.1:40000"."""
+        if not self._address:
+            self._address = self.context.peer()
+        return self._address
+
+    @property
     def peer(self) -> Peer:
-        """Return the other end of the connection."""
+        """Return the other end of the connection; what TLS vouches for is costly to read, and read once."""
         if self._peer is None:
-            self._peer = Peer(self.context.peer(), self.context.auth_context())
+            self._peer = Peer(self.address, self.context.auth_context())
         return self._peer
 
     def header(self, name: str) -> str:
@@ -217,12 +234,13 @@ class Call:
         Raises:
             InvalidArgument: the entry is there more than once, or is binary: which one counts would be a guess.
         """
-        found = [value for key, value in self.metadata if key == name]
-        if not found:
-            return ""
-        if len(found) > 1 or not isinstance(found[0], str):
-            raise errors.InvalidArgument(f"{name} must be sent once, as text", reason="METADATA_AMBIGUOUS")
-        return found[0]
+        found: str | None = None
+        for key, value in self.metadata:
+            if key == name:
+                if found is not None or not isinstance(value, str):
+                    raise errors.InvalidArgument(f"{name} must be sent once, as text", reason="METADATA_AMBIGUOUS")
+                found = value
+        return found or ""
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the client's deadline, None where it set none."""
@@ -265,8 +283,7 @@ class Call:
         try:
             message = await (self._read() if self.method.request_streaming else self.request())
             if message is not EOF:
-                for check in self.request_checks:
-                    check(message)
+                self._check(message)
         except errors.StatusError as error:
             self.refusal = self.refusal or error
             raise
@@ -286,6 +303,7 @@ class Call:
         Raises:
             StatusError: the call was refused before, or a check refuses the message.
             Internal: the message is not of the type that the method promised.
+            ResourceExhausted: it is too large; gRPC would refuse it too, after the call was recorded as a success.
         """
         if self.refusal is not None:
             raise self.refusal
@@ -295,7 +313,15 @@ class Call:
             raise errors.Internal from TypeError(detail)
         for check in self.response_checks:
             check(message)
-        return self.method.encode(message)
+        encoded = self.method.encode(message)
+        if len(encoded) > self.method.max_response_bytes:
+            limit = self.method.max_response_bytes
+            raise errors.ResourceExhausted(f"a response may have {limit} bytes", reason="RESPONSE_TOO_LARGE")
+        return encoded
+
+    def end(self) -> None:
+        """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, until a collection."""
+        self.request_checks = self.response_checks = _ENDED
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
@@ -309,6 +335,16 @@ class Call:
         if isinstance(error, errors.StatusError):
             return Outcome(error.code, error.reason, error)
         return Outcome(grpc.StatusCode.INTERNAL, "", error)
+
+    def _check(self, message: Any) -> None:
+        """Have a request checked; a check that fails by itself refuses too, and no handler can swallow that."""
+        try:
+            for check in self.request_checks:
+                check(message)
+        except errors.StatusError:
+            raise
+        except Exception as error:
+            raise errors.Internal from error
 
     async def _read(self) -> Any:
         raw = await self.context.read()
@@ -326,7 +362,12 @@ class Call:
             raise errors.InvalidArgument("the request is malformed", reason="REQUEST_MALFORMED") from error
 
 
+def _refuse_late(_message: Any) -> None:
+    raise errors.Cancelled("the call has ended")
+
+
 _OK = Outcome(grpc.StatusCode.OK, "", None)
+_ENDED: tuple[Check, ...] = (_refuse_late,)
 _current: ContextVar[Call] = ContextVar("secure_rpc.call")
 
 

@@ -48,6 +48,7 @@ class Chain(grpc.GenericRpcHandler):
         request_timeout_seconds: how long the message of a unary request may be on its way.
         abort_timeout_seconds: how long a status may wait for a client that does not read.
         max_request_bytes: of one message, where the method's contract does not say.
+        max_response_bytes: of one message.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Chain(grpc.GenericRpcHandler):
         request_timeout_seconds: float = 10.0,
         abort_timeout_seconds: float = 1.0,
         max_request_bytes: int = UNLIMITED,
+        max_response_bytes: int = UNLIMITED,
     ) -> None:
         self._stages = tuple(stages)
         self._contract_of = contract_of
@@ -66,6 +68,7 @@ class Chain(grpc.GenericRpcHandler):
         self._patience = Patience(request_timeout_seconds)
         self._abort_timeout_seconds = abort_timeout_seconds
         self._max_request_bytes = max_request_bytes
+        self._max_response_bytes = max_response_bytes
         self._methods: dict[str, tuple[Method, RpcMethodHandler]] = {}
         unknown = Method("", self._patience)
         self._unknown = unknown, self._compile(unknown, _refuse_unimplemented)
@@ -113,6 +116,7 @@ class Chain(grpc.GenericRpcHandler):
             response_type=response_type,
             patience=self._patience,
             max_request_bytes=contract.max_request_bytes or self._max_request_bytes,
+            max_response_bytes=self._max_response_bytes,
         )
 
     def _compile(self, method: Method, handler: Handler) -> RpcMethodHandler:
@@ -129,7 +133,7 @@ class Chain(grpc.GenericRpcHandler):
             try:
                 await proceed(call)
             except errors.StatusError as error:
-                refusal = error
+                refusal = error.with_traceback(None)  # it holds the frames that hold it
             except asyncio.CancelledError:  # answer all the same: gRPC would not, and it may not be the caller's
                 refusal = errors.Cancelled()
             except Exception:
@@ -137,6 +141,8 @@ class Chain(grpc.GenericRpcHandler):
                 refusal = errors.Internal()
             else:
                 return call.reply
+            finally:
+                call.end()
             await self._refuse(call, refusal)
             return None
 
@@ -189,7 +195,7 @@ class HandlerContext:
     def failure(self) -> errors.StatusError | None:
         """Return how the handler has ended the call other than by raising, if it has."""
         code = self._grpc.code()
-        if self._call.refusal is None and code not in {None, grpc.StatusCode.OK, 0}:
+        if code and code is not grpc.StatusCode.OK and self._call.refusal is None:  # 0 or None where nobody set one
             self._call.refusal = errors.of(code, self._grpc.details())
         return self._call.refusal
 
@@ -207,10 +213,12 @@ def _terminal(method: Method, handler: Handler) -> Proceed:
             error = caught
         if isinstance(error, asyncio.CancelledError) and is_cancelled():
             raise error
-        if failure := context.failure():
-            raise failure from error
-        if isinstance(error, errors.StatusError):
-            raise error
+        ended = context.failure() or error
+        if isinstance(ended, errors.StatusError):
+            cause = ended.__cause__ or (error if error is not ended else None)
+            if cause is not None and ended.code is grpc.StatusCode.INTERNAL:
+                logger.error("the call failed in %s", method.path, exc_info=cause)
+            raise ended from cause
         if isinstance(error, grpc.aio.BaseError) and not isinstance(error, grpc.aio.UsageError):
             raise errors.Cancelled from error  # the stream broke while it was read or written
         if error is not None:

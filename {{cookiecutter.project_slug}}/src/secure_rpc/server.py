@@ -23,6 +23,10 @@ from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.settings import Limits, ServingLoop, Settings
 from secure_rpc.tls import credentials, floor
 
+# How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
+REQUEST_HEADROOM, METADATA_HEADROOM = 2, 4
+MAX_ARGUMENT = 2**31 - 1  # of a number that is handed to gRPC
+
 HEALTH_SERVICE: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 log = structlog.get_logger(__name__)
@@ -62,6 +66,7 @@ class Server:
             domain=settings.service.name,
             request_timeout_seconds=settings.limits.request_timeout_seconds,
             max_request_bytes=settings.limits.max_request_bytes,
+            max_response_bytes=settings.limits.max_response_bytes,
         )
         application.add_services(cast("grpc.aio.Server", self.chain))  # it takes servicers as a server does
         self.services = sorted({method.service for method in self.chain.methods})
@@ -158,7 +163,8 @@ class Server:
         log.info("stopped")
 
     def _make_grpc_server(self) -> grpc.aio.Server:
-        options = channel_arguments(self.settings.limits)
+        largest_request = max(method.max_request_bytes for method in self.chain.methods)
+        options = channel_arguments(self.settings.limits, largest_request)
         if self.settings.serving_loop is ServingLoop.PUMPED:
             if is_supported():
                 paths = [method.path for method in self.chain.methods]
@@ -174,15 +180,22 @@ class Server:
         return server
 
 
-def channel_arguments(limits: Limits) -> Sequence[tuple[str, Any]]:
-    """Return gRPC's names for our limits."""
+def channel_arguments(limits: Limits, largest_request_bytes: int) -> Sequence[tuple[str, Any]]:
+    """Return gRPC's names for our limits.
+
+    Args:
+        limits: as the settings have them.
+        largest_request_bytes: the most that any method takes; contracts may allow more than the settings.
+    """
+    max_metadata_bytes = min(METADATA_HEADROOM * limits.max_metadata_bytes, MAX_ARGUMENT)
+    max_request_bytes = min(REQUEST_HEADROOM * largest_request_bytes, MAX_ARGUMENT)
     return (
         ("grpc.so_reuseport", 0),  # by default a second server takes half of the connections, silently
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
-        ("grpc.max_receive_message_length", limits.max_request_bytes),
+        ("grpc.max_receive_message_length", max_request_bytes),
         ("grpc.max_send_message_length", limits.max_response_bytes),
-        ("grpc.max_metadata_size", limits.max_metadata_bytes),  # the two set apart, refusals between are random
-        ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
+        ("grpc.max_metadata_size", max_metadata_bytes),  # the two set apart, refusals between are random
+        ("grpc.absolute_max_metadata_size", max_metadata_bytes),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.server_handshake_timeout_ms", int(limits.handshake_timeout_seconds * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.connection_idle_seconds * 1000)),

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -100,9 +99,7 @@ class Authorization(Section):
     """What callers may do."""
 
     policy_file: Path
-    contracts: Mapping[str, ForeignContract] = MappingProxyType(
-        {}
-    )  # of methods whose proto is not ours, by "/package.Service/Method"
+    contracts: Mapping[str, ForeignContract] = Field(default_factory=dict)  # of methods whose proto is not ours, by "/package.Service/Method"
 
 
 class Load(Section):
@@ -202,8 +199,8 @@ class Settings(BaseSettings):
     authorization: Authorization
     load: Load = Load()
     limits: Limits = Limits()
-    quotas: Mapping[str, Quota] = MappingProxyType(
-        {"default": Quota(calls=1000)}
+    quotas: Mapping[str, Quota] = Field(
+        default_factory=lambda: {"default": Quota(calls=1000)}
     )  # by class; "default" for methods that name none
     remembered_callers: Positive = 100_000  # for quotas
     replay: Replay = Replay()

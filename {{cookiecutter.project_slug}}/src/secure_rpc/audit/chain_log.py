@@ -275,7 +275,7 @@ def _tail(path: Path) -> tuple[int, bytes, bytes]:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - MAX_TAIL_BYTES))
-        whole, _, torn = file.read().rpartition(b"\n")
+        whole, _, torn = file.read(MAX_TAIL_BYTES).rpartition(b"\n")
     return size, whole.rpartition(b"\n")[2], torn
 
 

@@ -60,7 +60,7 @@ def _check_line(line: bytes, number: int, head: str, chain: str) -> tuple[str, d
     try:
         content = orjson.loads(line)
         sequence, previous, chain_id = content["seq"], content["prev"], content["chain"]
-        _ = content["event"]
+        _ = content["code"] if content["event"] == "call" else ""
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return "is no audit record", {}
     if sequence != number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -126,6 +127,8 @@ async def serve_until_stopped(application: Application, settings: Settings) -> N
     """Start a server and return when it has been told to stop."""
     server = Server(application, settings)
     await server.start()
+    gc.collect()
+    gc.freeze()  # what is there by now stays: no collection need look at it again
     await server.serve()
 
 

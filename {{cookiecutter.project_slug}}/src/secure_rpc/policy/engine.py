@@ -15,14 +15,6 @@ REMEMBERED_PRINCIPALS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What one permission, once given, extends to."""
-
-    rules: tuple[str, ...]  # which bindings gave it
-    tenants: frozenset[str] | None  # None: all of them
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """Whether a principal may call a method, by which rule, and for whose data."""
 
@@ -66,7 +58,7 @@ class Engine:
     def decide(self, principal: Principal, contract: Contract) -> Decision:
         """Return whether the principal may do what the contract describes."""
         grants = self._grants_of(principal)
-        used: list[Grant] = []
+        used: list[Decision] = []
         for permission in contract.permissions:
             grant = grants.get(permission)
             if grant is None:
@@ -79,8 +71,7 @@ class Engine:
             used.append(functools.reduce(_either, several))
         if not used:
             return Decision(allowed=False, rule="the method asks for no permission")
-        grant = used[0] if len(used) == 1 else functools.reduce(_both, used)
-        return Decision(allowed=True, rule=grant.rules[0], tenants=grant.tenants)
+        return used[0] if len(used) == 1 else functools.reduce(_both, used)
 
     def _add(self, entry: _Entry) -> None:
         who = entry.who
@@ -102,13 +93,14 @@ class Engine:
             yield from self._entries.get(("workload", "", principal.workload), ())
             yield from self._patterns
 
-    def _collect(self, principal: Principal) -> dict[str, Grant]:
-        found: dict[str, Grant] = {}
+    def _collect(self, principal: Principal) -> dict[str, Decision]:
+        """Return by permission what a principal is given: for most methods that is the decision."""
+        found: dict[str, Decision] = {}
         for entry in self._candidates(principal):
             if not _matches(entry, principal):
                 continue
             tenants = principal.tenants if entry.own_tenants else entry.tenants
-            grant = Grant((entry.rule,), tenants)
+            grant = Decision(allowed=True, rule=entry.rule, tenants=tenants)
             for permission in entry.permissions:
                 before = found.get(permission)
                 found[permission] = grant if before is None else _either(before, grant)
@@ -141,14 +133,14 @@ def _matches(entry: _Entry, principal: Principal) -> bool:
     return not who.workload or who.workload == principal.workload
 
 
-def _either(one: Grant, other: Grant) -> Grant:
+def _either(one: Decision, other: Decision) -> Decision:
     tenants = None if one.tenants is None or other.tenants is None else one.tenants | other.tenants
-    return Grant(one.rules + other.rules, tenants)
+    return Decision(allowed=True, rule=one.rule, tenants=tenants)
 
 
-def _both(one: Grant, other: Grant) -> Grant:
+def _both(one: Decision, other: Decision) -> Decision:
     if one.tenants is None or other.tenants is None:
         tenants = other.tenants if one.tenants is None else one.tenants
     else:
         tenants = one.tenants & other.tenants
-    return Grant(one.rules + other.rules, tenants)
+    return Decision(allowed=True, rule=one.rule, tenants=tenants)

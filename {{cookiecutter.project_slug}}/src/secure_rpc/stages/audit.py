@@ -66,7 +66,7 @@ class Audit:
                         call.workload,
                         call.tenant,
                         call.rule,
-                        call.context.peer(),
+                        call.address,
                         outcome.code.name,
                         outcome.reason,
                         clock() - started,

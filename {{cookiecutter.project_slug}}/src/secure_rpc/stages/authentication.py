@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
@@ -31,7 +33,7 @@ class Authentication:
             if self._tls_1_3_only and call.peer.tls_version != TLS_1_3:
                 raise errors.Unauthenticated("TLS 1.3 is required", reason="TLS_VERSION_REFUSED")
 
-        async def authenticate(call: Call, proceed: Proceed) -> None:
+        def authenticate(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)
             try:
                 call.principal = identify(call.peer, call.header("authorization"))
@@ -39,11 +41,11 @@ class Authentication:
                 call.workload = workload_of(call.peer)  # for the audit: whose token was refused
                 raise
             call.workload = call.principal.workload
-            await proceed(call)
+            return proceed(call)
 
-        async def let_in(call: Call, proceed: Proceed) -> None:
+        def let_in(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)
             identities.check_certificate(call.peer)
-            await proceed(call)
+            return proceed(call)
 
         return let_in if method.contract.public else authenticate

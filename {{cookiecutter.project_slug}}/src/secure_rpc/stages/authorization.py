@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from secure_rpc import errors
@@ -30,7 +30,7 @@ class Authorization:
             return None
         decide, tenant_field = self._engine.decide, contract.tenant_field
 
-        async def authorize(call: Call, proceed: Proceed) -> None:
+        def authorize(call: Call, proceed: Proceed) -> Awaitable[None]:
             if call.principal is None:
                 raise errors.Unauthenticated(reason="IDENTITY_MISSING")
             decision = decide(call.principal, contract)
@@ -39,7 +39,7 @@ class Authorization:
                 raise errors.PermissionDenied(reason="PERMISSION_MISSING")
             if tenant_field:
                 call.check_requests(_tenant_check(call, tenant_field, decision))
-            await proceed(call)
+            return proceed(call)
 
         return authorize
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 
 from secure_rpc import errors
@@ -27,32 +26,35 @@ class LoadLimit:
         self._max_calls_per_peer = max_calls_per_peer
         self._max_metadata_bytes = max_metadata_bytes
         self._calls = 0
-        self._of_peer: Counter[str] = Counter()
+        self._of_peer: dict[str, int] = {}
 
     def bind(self, _method: Method) -> Middleware:
         """Limit every method."""
         of_peer = self._of_peer
 
         async def limit(call: Call, proceed: Proceed) -> None:
-            size = sum(len(key) + len(value) + ENTRY_OVERHEAD_BYTES for key, value in call.metadata)
+            size = 0
+            for key, value in call.metadata:
+                size += len(key) + len(value) + ENTRY_OVERHEAD_BYTES
             if size > self._max_metadata_bytes:
                 raise errors.ResourceExhausted(
                     f"metadata may have {self._max_metadata_bytes} bytes", reason="METADATA_TOO_LARGE"
                 )
             if self._calls >= self._max_calls:
                 raise _busy("the server is at its limit of calls")
-            address = call.peer.address.rpartition(":")[0]
-            if of_peer[address] >= self._max_calls_per_peer:
+            address = call.address.rpartition(":")[0]
+            under_way = of_peer.get(address, 0)
+            if under_way >= self._max_calls_per_peer:
                 raise _busy("your address is at its limit of calls")
             self._calls += 1
-            of_peer[address] += 1
+            of_peer[address] = under_way + 1
             try:
                 await proceed(call)
             finally:
                 self._calls -= 1
-                of_peer[address] -= 1
-                if not of_peer[address]:
-                    del of_peer[address]
+                under_way = of_peer.pop(address) - 1
+                if under_way:
+                    of_peer[address] = under_way
 
         return limit
 

@@ -48,7 +48,7 @@ class Telemetry:
                         call.workload,
                         call.tenant,
                         call.rule,
-                        call.context.peer(),
+                        call.address,
                         outcome.code,
                         outcome.reason,
                         perf_counter() - started,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import protovalidate
@@ -42,9 +43,9 @@ class Validation:
             if violations:
                 raise _invalid(violations)
 
-        async def validate(call: Call, proceed: Proceed) -> None:
+        def validate(call: Call, proceed: Proceed) -> Awaitable[None]:
             call.check_requests(check)
-            await proceed(call)
+            return proceed(call)
 
         return validate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from pydantic import Field
@@ -16,12 +17,12 @@ class Quota(Section):
     period_seconds: float = Field(default=1.0, gt=0)
     burst: int = Field(default=0, ge=0)  # calls that may come at once; 0: as many as in a period
 
-    @property
+    @cached_property
     def interval_seconds(self) -> float:
         """Return the time that one call costs."""
         return self.period_seconds / self.calls
 
-    @property
+    @cached_property
     def tolerance_seconds(self) -> float:
         """Return how far ahead of its time a call may be."""
         return self.interval_seconds * ((self.burst or self.calls) - 1)

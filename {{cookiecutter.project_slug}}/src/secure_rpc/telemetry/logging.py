@@ -83,4 +83,4 @@ def _to_json(event: EventDict, **_: Any) -> str:
     try:
         return orjson.dumps(event, default=repr).decode()
     except TypeError:  # a lone surrogate, a number of more than 64 bits: a line must not be lost for that
-        return json.dumps(event, default=repr)
+        return json.dumps(event, default=repr, ensure_ascii=False).encode("utf-8", "replace").decode()
