@@ -5,113 +5,41 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import errors
+from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+
+__all__ = [
+    "EOF",
+    "UNLIMITED",
+    "Call",
+    "Check",
+    "Contract",
+    "Metadata",
+    "Method",
+    "Outcome",
+    "Patience",
+    "Peer",
+    "Principal",
+    "current_call",
+    "enter",
+    "is_cancelled",
+]
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
 CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
 CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
-UNLIMITED = 2**63
 
 _PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
 _numbers = itertools.count(1)
-
-
-class Patience:
-    """A timeout for those who all wait equally long: one timer in all, where `asyncio.timeout` takes one each.
-
-    Args:
-        seconds: how long each may wait.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._waiting: dict[asyncio.Task[Any] | None, float] = {}  # oldest first
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def wait(self, awaitable: Awaitable[Any]) -> Any:
-        """Return what is awaited.
-
-        Raises:
-            TimeoutError: it took too long.
-        """
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        cancelling_before = task.cancelling() if task else 0
-        self._waiting[task] = loop.time() + self._seconds
-        if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._expire, loop)
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if task is None or task in self._waiting or task.cancelling() > cancelling_before + 1:
-                raise
-            raise TimeoutError from None
-        finally:
-            if self._waiting.pop(task, None) is None and task is not None:  # expired: that cancellation was ours
-                task.uncancel()
-
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        for task, deadline in list(self._waiting.items()):
-            if deadline > loop.time():
-                self._timer = loop.call_at(deadline, self._expire, loop)
-                break
-            del self._waiting[task]
-            if task is not None:
-                task.cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """What a method asks of its caller: `secure_rpc.v1.Access`, read from its proto or from the settings."""
-
-    public: bool = False
-    permissions: tuple[str, ...] = ()  # all of them
-    any_permissions: tuple[str, ...] = ()  # one of them
-    tenant_field: str = ""
-    replay_protected: bool = False
-    quota_class: str = ""
-    max_request_bytes: int = 0  # 0: the limit of the settings
-    audit_fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """What is known of a method before any call: its name, its kind, its descriptor and its contract."""
-
-    path: str  # "/package.Service/Method", "" for every method that does not exist
-    patience: Patience
-    request_streaming: bool = True
-    response_streaming: bool = True
-    descriptor: MethodDescriptor | None = None
-    contract: Contract = field(default_factory=Contract)
-    decode: Callable[[bytes], Any] = bytes
-    encode: Callable[[Any], bytes] = bytes
-    response_type: type[Any] | None = None
-    max_request_bytes: int = UNLIMITED
-    max_response_bytes: int = UNLIMITED
-
-    @property
-    def service(self) -> str:
-        """Return "package.Service"."""
-        return self.path[1:].rpartition("/")[0]
-
-    @property
-    def kind(self) -> str:
-        """Return the kind of the RPC, in the words of gRPC's own telemetry."""
-        if self.request_streaming:
-            return "bidi_stream" if self.response_streaming else "client_stream"
-        return "server_stream" if self.response_streaming else "unary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +74,6 @@ class Principal:
     proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token"
     expires_at_seconds: float = float("inf")  # Unix time at which the first of the proofs ends
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    quota_owner: tuple[str, str] = field(init=False, compare=False, repr=False)  # who and for which tenants
-
-    def __post_init__(self) -> None:
-        """Name once whose quota it is that each call counts against."""
-        who = f"{self.issuer} {self.subject}" if self.subject else self.workload
-        object.__setattr__(self, "quota_owner", (who, ",".join(sorted(self.tenants))))
 
     @property
     def name(self) -> str:
@@ -320,7 +242,7 @@ class Call:
         return encoded
 
     def end(self) -> None:
-        """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, until a collection."""
+        """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
 
     def outcome(self, error: BaseException | None) -> Outcome:

@@ -70,6 +70,7 @@ class Chain(grpc.GenericRpcHandler):
         self._max_request_bytes = max_request_bytes
         self._max_response_bytes = max_response_bytes
         self._methods: dict[str, tuple[Method, RpcMethodHandler]] = {}
+        self.under_way = 0  # calls that have begun and not ended
         unknown = Method("", self._patience)
         self._unknown = unknown, self._compile(unknown, _refuse_unimplemented)
 
@@ -130,6 +131,7 @@ class Chain(grpc.GenericRpcHandler):
             call = current_call()
             call.context = context
             refusal: errors.StatusError
+            self.under_way += 1
             try:
                 await proceed(call)
             except errors.StatusError as error:
@@ -143,6 +145,7 @@ class Chain(grpc.GenericRpcHandler):
                 return call.reply
             finally:
                 call.end()
+                self.under_way -= 1
             await self._refuse(call, refusal)
             return None
 

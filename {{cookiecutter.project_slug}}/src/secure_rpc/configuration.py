@@ -120,8 +120,9 @@ def read_yaml(path: Path) -> YamlDocument:
         if node is None:
             return YamlDocument(path, {})
         lines: dict[Location, int] = {}
-        _note_lines(path, node, (), lines)
-        return YamlDocument(path, loader.construct_document(node), lines)
+        _note_lines(path, node, (), lines, ())
+        data = loader.construct_document(node)
+        return YamlDocument(path, {} if data is None else data, lines)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -131,11 +132,16 @@ def read_yaml(path: Path) -> YamlDocument:
         loader.dispose()
 
 
-def _note_lines(path: Path, node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:
+def _note_lines(
+    path: Path, node: yaml.Node, location: Location, lines: dict[Location, int], above: tuple[yaml.Node, ...]
+) -> None:
+    if any(node is each for each in above):
+        raise ConfigurationError(f"{path}:{node.start_mark.line + 1}: refers to itself; write out what is meant")
+    above = (*above, node)
     lines.setdefault(location, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _note_lines(path, item, (*location, index), lines)
+            _note_lines(path, item, (*location, index), lines, above)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*location, str(key.value))
@@ -145,4 +151,4 @@ def _note_lines(path: Path, node: yaml.Node, location: Location, lines: dict[Loc
                     f'{path}:{line}: the key "{key.value}" stands twice, first in line {lines[here]}; keep one'
                 )
             lines[here] = line
-            _note_lines(path, value, here, lines)
+            _note_lines(path, value, here, lines, above)

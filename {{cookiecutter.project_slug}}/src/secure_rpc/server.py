@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -26,6 +27,9 @@ from secure_rpc.tls import credentials, floor
 # How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
 REQUEST_HEADROOM, METADATA_HEADROOM = 2, 4
 MAX_ARGUMENT = 2**31 - 1  # of a number that is handed to gRPC
+MAX_PENDING_CALLS = 10_000  # that gRPC holds for us to take up; it turns some away from here on, all at twice as many
+WATCH_SECONDS = 0.25  # how soon a serving loop that has ended by itself is noticed
+SETTLE_SECONDS = 2.0  # for calls that were cut at the end of the grace to be cleaned up and recorded
 
 HEALTH_SERVICE: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -80,6 +84,7 @@ class Server:
         self.admin = Admin(settings.listen.admin_address, self.platform.metrics, self.unready_because)
         self._grpc_server: grpc.aio.Server | None = None
         self._draining = False
+        self._crashed = False
 
     def unready_because(self) -> list[str]:
         """Return the reasons for which no calls should be sent here."""
@@ -133,22 +138,25 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        ended = asyncio.create_task(self._grpc_server.wait_for_termination())
+        ended = asyncio.create_task(self._loop_ended(self._grpc_server))
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.is_set():
             told.cancel()
+            self._crashed = True
             await self.stop(drain=False)
-            raise ServingLoopCrashed("the serving loop has ended by itself") from ended.exception()
+            raise ServingLoopCrashed("the serving loop has ended by itself") from ended.result()
+        ended.cancel()
         await self.stop()
-        await asyncio.gather(ended, return_exceptions=True)
 
     async def stop(self, *, drain: bool = True) -> None:
-        """Say that we are going, let calls under way finish, write what is left to write.
+        """Say that we are going, let calls under way finish, write what is left to write; once is enough.
 
         Args:
             drain: whether to go on serving for a while, so that balancers can notice.
         """
+        if self._draining:
+            return
         self._draining = True
         await self.health.enter_graceful_shutdown()
         seconds = self.settings.shutdown.drain_seconds if drain else 0.0
@@ -156,11 +164,35 @@ class Server:
         await asyncio.sleep(seconds)
         self.health.end_watchers()
         if self._grpc_server is not None:
-            await self._grpc_server.stop(self.settings.shutdown.grace_seconds)
+            await self._stop_grpc_server(self._grpc_server)
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()
         log.info("stopped")
+
+    @staticmethod
+    async def _loop_ended(server: Any) -> BaseException | None:
+        """Return when the serving loop has ended by itself, with what ended it, where that is known.
+
+        `wait_for_termination` alone says so when the last call is gone: whoever ended the loop, and keeps the
+        connection, would keep a process alive that serves nobody.
+        """
+        terminated = asyncio.ensure_future(server.wait_for_termination())  # never cancelled: stop() would be, too
+        running = True
+        while running and not terminated.done():
+            running = server._server.is_running()  # noqa: SLF001  # grpc.aio has no public name for it
+            await asyncio.wait({terminated}, timeout=WATCH_SECONDS)
+        return terminated.exception() if terminated.done() else None
+
+    async def _stop_grpc_server(self, server: grpc.aio.Server) -> None:
+        """Stop taking calls; wait for those under way no longer than the grace, and until they are recorded."""
+        grace = 0.0 if self._crashed else self.settings.shutdown.grace_seconds  # gRPC has cut them off already
+        with suppress(TimeoutError):  # a handler that swallows its cancellation holds up gRPC's own stop for ever
+            await asyncio.wait_for(server.stop(grace), grace + SETTLE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while self.chain.under_way:  # noqa: ASYNC110  # an event would cost every call; this wait is one
+                    await asyncio.sleep(0.01)
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         largest_request = max(method.max_request_bytes for method in self.chain.methods)
@@ -192,6 +224,9 @@ def channel_arguments(limits: Limits, largest_request_bytes: int) -> Sequence[tu
     return (
         ("grpc.so_reuseport", 0),  # by default a second server takes half of the connections, silently
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
+        # by default 1,000 and 3,000: a burst gets good callers turned away, as CANCELLED, and nothing is recorded
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
         ("grpc.max_receive_message_length", max_request_bytes),
         ("grpc.max_send_message_length", limits.max_response_bytes),
         ("grpc.max_metadata_size", max_metadata_bytes),  # the two set apart, refusals between are random

@@ -99,7 +99,8 @@ class Authorization(Section):
     """What callers may do."""
 
     policy_file: Path
-    contracts: Mapping[str, ForeignContract] = Field(default_factory=dict)  # of methods whose proto is not ours, by "/package.Service/Method"
+    # of methods whose proto is not ours, by "/package.Service/Method"
+    contracts: Mapping[str, ForeignContract] = Field(default_factory=dict)
 
 
 class Load(Section):

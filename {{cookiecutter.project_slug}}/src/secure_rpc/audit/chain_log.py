@@ -28,6 +28,7 @@ from secure_rpc.configuration import ConfigurationError
 
 BEGINNING = b'{"chain":'  # of every line
 MAX_TAIL_BYTES = 1_000_000  # in which the last line is looked for
+DELAY_SECONDS = 0.2  # that a record may wait for others, where no reply waits for it: each write syncs two files
 GENESIS = "0" * 64  # what the first line of a chain has for the hash of the line before it
 MAX_WAITING_BYTES = (
     64_000_000  # of records that cannot be written; past it the newest are lost, and counted in the chain
@@ -66,7 +67,7 @@ class ChainLog:
         self.failing = False  # the last attempt to write has failed
         self._on_written = on_written
         self._on_failure = on_failure
-        self._batch = Batch[AuditRecord](self._encode)
+        self._batch = Batch[AuditRecord](self._encode, DELAY_SECONDS)
         self.add = self._batch.add
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
@@ -170,6 +171,9 @@ class ChainLog:
                 self._written = sequence
                 self._on_written(len(lines))
                 self._wake(None)
+        except BaseException:  # such as a thread that was ended: nobody must wait for what will not come
+            self._wake(OSError("the audit log was closed"))
+            raise
         finally:
             self._writing = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -127,8 +126,6 @@ async def serve_until_stopped(application: Application, settings: Settings) -> N
     """Start a server and return when it has been told to stop."""
     server = Server(application, settings)
     await server.start()
-    gc.collect()
-    gc.freeze()  # what is there by now stays: no collection need look at it again
     await server.serve()
 
 
@@ -166,5 +163,6 @@ def told_to_people() -> Iterator[None]:
             errors.print(f"  {problem}", style="red", markup=False)
         sys.exit(EX_CONFIG)
     except ServingLoopCrashed as error:
-        errors.print(f"{error}: {error.__cause__!r}; the process ends so that it is started again", markup=False)
+        cause = f": {error.__cause__!r}" if error.__cause__ else ""
+        errors.print(f"{error}{cause}; the process ends so that it is started again", markup=False)
         sys.exit(EX_SOFTWARE)

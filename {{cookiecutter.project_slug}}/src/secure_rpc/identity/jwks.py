@@ -63,7 +63,7 @@ def _entries(file: Path) -> list[dict[str, object]]:
 def _key(file: Path, entry: dict[str, object]) -> jwt.PyJWK:
     try:
         key = jwt.PyJWK(entry)
-    except (jwt.PyJWTError, NotImplementedError) as error:  # the latter for the algorithm "none"
+    except (jwt.PyJWTError, NotImplementedError, TypeError, ValueError) as error:  # PyJWT lets some of these out
         raise ConfigurationError(f"{file}: the key {entry.get('kid')!r} cannot be used: {error}") from None
     bits = getattr(key.key, "key_size", MIN_RSA_BITS)
     if entry.get("kty") == "RSA" and bits < MIN_RSA_BITS:

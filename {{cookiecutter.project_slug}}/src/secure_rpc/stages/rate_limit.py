@@ -36,7 +36,8 @@ class RateLimit:
             principal = call.principal
             if principal is None:
                 raise errors.Unauthenticated(reason="IDENTITY_MISSING")
-            wait_seconds = await take(QuotaKey(*principal.quota_owner, quota_class), quota)
+            name = f"{principal.issuer} {principal.subject}" if principal.subject else principal.workload
+            wait_seconds = await take(QuotaKey(name, ",".join(sorted(principal.tenants)), quota_class), quota)
             if wait_seconds:
                 raise _exhausted(quota_class, quota, wait_seconds)
             await proceed(call)
