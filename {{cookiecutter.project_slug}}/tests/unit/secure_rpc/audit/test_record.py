@@ -1,0 +1,41 @@
+"""What of a call is written, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from secure_rpc.audit.record import AuditRecord
+from secure_rpc.call import Principal
+
+MakeRecord = Callable[..., AuditRecord]
+
+
+def test_a_record_says_who_did_what_to_whose_data_and_how_it_ended(record: MakeRecord) -> None:
+    assert record(7, fields=(("title", "a book"),)).as_dict() == {
+        "event": "call",
+        "time": "2026-01-01T00:00:00.500000+00:00",
+        "call_id": "call-7",
+        "method": "/things.v1.Things/Get",
+        "kind": "unary",
+        "code": "OK",
+        "reason": "",
+        "workload": "spiffe://example.org/a",
+        "issuer": "https://issuer.example.org",
+        "subject": "alice",
+        "proofs": ("token",),
+        "tenant": "acme",
+        "rule": "bindings[0] reader",
+        "peer": "ipv4:127.0.0.1:1",
+        "duration_us": 1500,
+        "fields": {"title": "a book"},
+    }
+
+
+def test_a_refused_caller_is_recorded_by_its_workload(record: MakeRecord) -> None:
+    written = record(principal=None).as_dict()
+    assert (written["workload"], written["subject"], written["proofs"]) == ("spiffe://example.org/a", "", ())
+
+
+def test_no_claim_is_written(record: MakeRecord) -> None:
+    principal = Principal(subject="alice", claims={"email": "alice@example.org"})
+    assert "alice@example.org" not in str(record(principal=principal).as_dict())

@@ -1,0 +1,209 @@
+"""Who is given what, case by case: denied unless a binding says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from secure_rpc.call import Contract, Principal
+from secure_rpc.policy.document import PolicyDocument
+from secure_rpc.policy.engine import Decision, Engine
+
+MakePolicy = Callable[[dict[str, Any]], PolicyDocument]
+ISSUER, OTHER_ISSUER = "https://issuer.example.org", "https://partner.example"
+GATEWAY = "spiffe://example.org/ns/edge/sa/gateway"
+ROLES = {
+    "reader": {"permissions": ["things.read"]},
+    "writer": {"permissions": ["things.write"]},
+    "editor": {"includes": ["reader", "writer"]},
+}
+READ, WRITE = Contract(permissions=("things.read",)), Contract(permissions=("things.write",))
+BOTH = Contract(permissions=("things.read", "things.write"))
+EITHER = Contract(any_permissions=("things.read", "things.write"))
+
+
+def user(subject: str = "alice", *groups: str, issuer: str = ISSUER, tenants: tuple[str, ...] = ("acme",)) -> Principal:
+    return Principal(GATEWAY, issuer, subject, frozenset(tenants), frozenset(groups))
+
+
+def workload(name: str = GATEWAY) -> Principal:
+    return Principal(name)
+
+
+def binding(role: str, *who: dict[str, str], tenants: Any = "own") -> dict[str, Any]:
+    return {"role": role, "principals": list(who), "tenants": tenants}
+
+
+@pytest.fixture
+def engine(policy: MakePolicy) -> Callable[..., Engine]:
+    return lambda *bindings: Engine(policy({"roles": ROLES, "bindings": list(bindings)}))
+
+
+MakeEngine = Callable[..., Engine]
+
+
+# --- by default --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", [user(), user("alice", "admins"), workload(), Principal()])
+@pytest.mark.parametrize("contract", [READ, BOTH, EITHER, Contract(), Contract(public=True)])
+def test_without_a_binding_nobody_may_do_anything(engine: MakeEngine, who: Principal, contract: Contract) -> None:
+    decision = engine().decide(who, contract)
+    assert not decision.allowed
+    assert not decision.covers("acme")
+    assert decision.rule
+
+
+def test_a_method_that_asks_for_nothing_is_refused_even_to_those_who_have_everything(engine: MakeEngine) -> None:
+    decision = engine(binding("editor", {"issuer": ISSUER, "subject": "alice"}, tenants="all")).decide(
+        user(), Contract()
+    )
+    assert decision == Decision(allowed=False, rule="the method asks for no permission")
+
+
+def test_the_rule_says_what_is_missing_or_which_binding_gave_it(engine: MakeEngine) -> None:
+    made = engine(
+        binding("reader", {"issuer": ISSUER, "group": "a"}), binding("reader", {"issuer": ISSUER, "group": "b"})
+    )
+    assert made.decide(user(), READ).rule == "no binding gives things.read"
+    assert made.decide(user(), EITHER).rule == "no binding gives one of things.read, things.write"
+    assert made.decide(user("alice", "b"), READ).rule == "bindings[1] reader"
+    assert made.decide(user("alice", "b"), BOTH).rule == "no binding gives things.write"
+
+
+# --- who -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("who", "principal", "allowed"),
+    [
+        ({"issuer": ISSUER, "subject": "alice"}, user("alice"), True),
+        ({"issuer": ISSUER, "subject": "alice"}, user("bob"), False),
+        ({"issuer": ISSUER, "subject": "alice"}, user("Alice"), False),
+        ({"issuer": ISSUER, "subject": "alice"}, user("alice", issuer=OTHER_ISSUER), False),
+        ({"issuer": ISSUER, "subject": "alice"}, user("bob", "alice"), False),
+        ({"issuer": ISSUER, "group": "admins"}, user("bob", "users", "admins"), True),
+        ({"issuer": ISSUER, "group": "admins"}, user("bob", "users"), False),
+        ({"issuer": ISSUER, "group": "admins"}, user("admins"), False),
+        ({"issuer": ISSUER, "group": "admins"}, user("bob", "admins", issuer=OTHER_ISSUER), False),
+        ({"issuer": ISSUER, "subject": "alice", "group": "admins"}, user("alice", "admins"), True),
+        ({"issuer": ISSUER, "subject": "alice", "group": "admins"}, user("alice"), False),
+        ({"issuer": ISSUER, "subject": "alice", "group": "admins"}, user("bob", "admins"), False),
+        ({"issuer": ISSUER, "subject": "alice", "workload": GATEWAY}, user("alice"), True),
+        ({"issuer": ISSUER, "subject": "alice", "workload": GATEWAY + "2"}, user("alice"), False),
+        (
+            {"issuer": ISSUER, "group": "admins", "workload": "spiffe://example.org/ns/*/sa/*"},
+            user("a", "admins"),
+            True,
+        ),
+        ({"issuer": ISSUER, "group": "admins", "workload": "spiffe://example.org/ns/*"}, user("a", "admins"), False),
+        ({"issuer": ISSUER, "subject": "alice"}, workload(), False),
+        ({"workload": GATEWAY}, workload(), True),
+        ({"workload": GATEWAY}, workload(GATEWAY + "2"), False),
+        ({"workload": GATEWAY}, workload(""), False),
+    ],
+)
+def test_all_that_a_binding_names_must_be_so(
+    engine: MakeEngine, who: dict[str, str], principal: Principal, *, allowed: bool
+) -> None:
+    assert engine(binding("reader", who)).decide(principal, READ).allowed is allowed
+
+
+@pytest.mark.parametrize("name", [GATEWAY, "spiffe://example.org/ns/*/sa/gateway"])
+def test_what_a_workload_may_do_alone_is_not_lent_to_the_users_whose_calls_it_passes_on(
+    engine: MakeEngine, name: str
+) -> None:
+    made = engine(binding("reader", {"workload": name}, tenants="all"))
+    assert made.decide(workload(), READ).allowed
+    assert not made.decide(user(), READ).allowed
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "allowed"),
+    [
+        ("spiffe://example.org/ns/*/sa/orders", "spiffe://example.org/ns/shop/sa/orders", True),
+        ("spiffe://example.org/ns/*/sa/orders", "spiffe://example.org/ns/a/b/sa/orders", False),
+        ("spiffe://example.org/ns/*/sa/orders", "spiffe://example.org/ns/shop/sa/orders/x", False),
+        ("spiffe://example.org/ns/*/sa/orders", "spiffe://example.org/ns//sa/orders", False),
+        ("spiffe://example.org/ns/shop-*", "spiffe://example.org/ns/shop-eu", True),
+        ("spiffe://example.org/ns/shop-*", "spiffe://example.org/ns/shop-", False),
+        ("spiffe://example.org/ns/*", "spiffe://example.org/ns/a/b", False),
+        ("spiffe://example.org/*", "spiffe://evil.example/a", False),
+        ("spiffe://example.org/*", "spiffe://example-org/a", False),
+        ("spiffe://example.org/a.b/*", "spiffe://example.org/aXb/c", False),  # a dot is a dot
+    ],
+)
+def test_a_star_stands_for_the_characters_of_one_segment(
+    engine: MakeEngine, pattern: str, name: str, *, allowed: bool
+) -> None:
+    assert engine(binding("reader", {"workload": pattern})).decide(workload(name), READ).allowed is allowed
+
+
+# --- whose data ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tenants", "covered"),
+    [("own", {"acme", "globex"}), ("all", {"acme", "globex", "initech"}), (["initech"], {"initech"})],
+)
+def test_a_binding_extends_to_the_tenants_that_it_says(engine: MakeEngine, tenants: Any, covered: set[str]) -> None:
+    made = engine(binding("reader", {"issuer": ISSUER, "subject": "alice"}, tenants=tenants))
+    decision = made.decide(user(tenants=("acme", "globex")), READ)
+    assert decision.allowed
+    assert {name for name in ("acme", "globex", "initech") if decision.covers(name)} == covered
+
+
+def test_who_has_no_tenant_of_its_own_may_touch_nobodys(engine: MakeEngine) -> None:
+    decision = engine(binding("reader", {"workload": GATEWAY})).decide(workload(), READ)
+    assert (decision.allowed, decision.tenants) == (True, frozenset())
+    assert not decision.covers("")
+
+
+ALICE, ADMINS = {"issuer": ISSUER, "subject": "alice"}, {"issuer": ISSUER, "group": "admins"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "contract", "tenants"),
+    [
+        (("reader", ["a"]), ("reader", ["b"]), READ, {"a", "b"}),  # the same permission twice: either
+        (("reader", ["a"]), ("reader", "all"), READ, None),
+        (("reader", "own"), ("reader", ["b"]), READ, {"acme", "b"}),
+        (("reader", ["a", "b"]), ("writer", ["b", "c"]), BOTH, {"b"}),  # two permissions: both
+        (("reader", ["a"]), ("writer", ["b"]), BOTH, set()),
+        (("reader", ["a"]), ("writer", "all"), BOTH, {"a"}),
+        (("reader", "all"), ("writer", ["b"]), BOTH, {"b"}),
+        (("reader", "all"), ("writer", "all"), BOTH, None),
+        (("reader", ["a"]), ("writer", ["b"]), EITHER, {"a", "b"}),  # one of two: either
+        (("reader", ["a"]), ("writer", "all"), EITHER, None),
+    ],
+)
+def test_tenants_of_several_bindings_are_joined_or_crossed(
+    engine: MakeEngine, first: tuple[str, Any], second: tuple[str, Any], contract: Contract, tenants: set[str] | None
+) -> None:
+    made = engine(binding(first[0], ALICE, tenants=first[1]), binding(second[0], ADMINS, tenants=second[1]))
+    decision = made.decide(user("alice", "admins"), contract)
+    assert decision.allowed
+    assert decision.tenants == tenants
+
+
+def test_all_and_any_are_asked_together(engine: MakeEngine) -> None:
+    contract = Contract(permissions=("things.read",), any_permissions=("things.write", "things.purge"))
+    reader = binding("reader", ALICE, tenants=["a", "b"])
+    assert not engine(reader).decide(user(), contract).allowed
+    decision = engine(reader, binding("writer", ALICE, tenants=["b", "c"])).decide(user(), contract)
+    assert (decision.allowed, decision.tenants) == (True, frozenset({"b"}))
+
+
+def test_roles_give_what_they_include(engine: MakeEngine) -> None:
+    assert engine(binding("editor", ALICE)).decide(user(), BOTH).allowed
+
+
+def test_principals_that_differ_in_their_token_alone_are_told_apart(engine: MakeEngine) -> None:
+    """The grants are remembered by the principal: all that they depend on must be in its key."""
+    made = engine(binding("reader", ADMINS, tenants="own"))
+    assert made.decide(user("alice", "admins"), READ).covers("acme")
+    assert not made.decide(user("alice"), READ).allowed
+    assert not made.decide(user("alice", "admins", tenants=("globex",)), READ).covers("acme")
+    assert not made.decide(user("alice", "admins", issuer=OTHER_ISSUER), READ).allowed

@@ -1,0 +1,114 @@
+"""A principal has its quota, by tenant and class of method, and is told when to come again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import pytest
+from google.rpc import error_details_pb2
+
+from secure_rpc import errors
+from secure_rpc.call import Call, Method, Principal
+from secure_rpc.stages.rate_limit import RateLimit
+from secure_rpc.state.memory import MemoryQuotas
+from secure_rpc.state.quota import Quota
+
+MakeCall: TypeAlias = Callable[..., Call]
+MakeMethod: TypeAlias = Callable[..., Method]
+QUOTAS = {"default": Quota(calls=2, period_seconds=4), "bulk": Quota(calls=1)}
+
+
+def user(subject: str = "alice", issuer: str = "https://one.example", *tenants: str) -> Principal:
+    return Principal("spiffe://example.org/a", issuer, subject, frozenset(tenants))
+
+
+@pytest.fixture
+def stage() -> RateLimit:
+    return RateLimit(MemoryQuotas(clock=lambda: 100.0), QUOTAS)
+
+
+async def attempt(stage: RateLimit, method: Method, call: Call) -> errors.StatusError | None:
+    async def proceed(_call: Call) -> None:
+        pass
+
+    middleware = stage.bind(method)
+    assert middleware is not None
+    try:
+        await middleware(call, proceed)
+    except errors.StatusError as error:
+        return error
+    return None
+
+
+async def used_up(stage: RateLimit, method: Method, make: MakeCall, principal: Principal) -> int:
+    """Return how many calls are let through."""
+    return [await attempt(stage, method, make(principal)) for _ in range(10)].count(None)
+
+
+async def test_past_the_quota_the_caller_is_told_which_and_when_to_come_again(
+    stage: RateLimit, method: MakeMethod, call: MakeCall
+) -> None:
+    assert await used_up(stage, method(), call, user()) == 2
+    found = await attempt(stage, method(), call(user()))
+    assert isinstance(found, errors.ResourceExhausted)
+    assert (found.message, found.reason) == ("the quota is used up: 2 calls in 4 s", "QUOTA_EXHAUSTED")
+    retry, quota = found.details
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert retry.retry_delay.ToTimedelta() == timedelta(seconds=2)
+    assert isinstance(quota, error_details_pb2.QuotaFailure)
+    assert quota.violations[0].subject == "quota-class:default"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        user("bob"),
+        user("alice", "https://two.example"),
+        user("alice", "https://one.example", "acme"),
+        Principal("spiffe://example.org/a"),
+    ],
+)
+async def test_others_are_not_held_up(stage: RateLimit, method: MakeMethod, call: MakeCall, other: Principal) -> None:
+    assert await used_up(stage, method(), call, user()) == 2
+    assert await used_up(stage, method(), call, other) == 2
+
+
+async def test_another_class_has_a_quota_of_its_own(stage: RateLimit, method: MakeMethod, call: MakeCall) -> None:
+    assert await used_up(stage, method(), call, user()) == 2
+    assert await used_up(stage, method(quota_class="bulk"), call, user()) == 1
+
+
+async def test_methods_of_one_class_share_a_quota_those_that_do_not_exist_too(
+    stage: RateLimit, method: MakeMethod, call: MakeCall
+) -> None:
+    assert await used_up(stage, method("/a.B/C"), call, user()) == 2
+    assert await used_up(stage, method("/a.B/D"), call, user()) == 0
+    assert await used_up(stage, method(""), call, user()) == 0
+
+
+async def test_a_workload_has_one_quota_whatever_connection_it_calls_from(
+    stage: RateLimit, method: MakeMethod, call: MakeCall
+) -> None:
+    workload = Principal("spiffe://example.org/a", expires_at_seconds=1)
+    assert await used_up(stage, method(), call, workload) == 2
+    again: Any = Principal("spiffe://example.org/a", expires_at_seconds=2)
+    assert await used_up(stage, method(), call, again) == 0
+
+
+def test_public_methods_have_nobody_to_count_for(stage: RateLimit, method: MakeMethod) -> None:
+    assert stage.bind(method(public=True)) is None
+
+
+async def test_a_chain_that_forgot_authentication_lets_nobody_through(
+    stage: RateLimit, method: MakeMethod, call: MakeCall
+) -> None:
+    found = await attempt(stage, method(), call(None))
+    assert isinstance(found, errors.Unauthenticated)
+    assert found.reason == "IDENTITY_MISSING"
+
+
+def test_a_class_without_a_quota_keeps_the_service_from_starting(stage: RateLimit, method: MakeMethod) -> None:
+    with pytest.raises(KeyError):
+        stage.bind(method(quota_class="unheard-of"))

@@ -1,0 +1,134 @@
+"""Log lines are JSON objects of one shape, or text for people; secrets stand in neither."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from secure_rpc.telemetry.logging import REDACTED, SECRET_KEYS, LogFormat, configure
+
+ORIGIN = {"service": "orders", "environment": "test", "cluster": "", "deployment_id": "d-1"}
+SECRET = "hunter2"  # noqa: S105  # what may stand in no line
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """Leave logging as it was found: it is the process's."""
+    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
+    handlers, level, uvicorn_level = root.handlers[:], root.level, uvicorn.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    uvicorn.setLevel(uvicorn_level)
+    structlog.reset_defaults()
+
+
+def lines_of(write: Callable[[], object], *, log_format: LogFormat = LogFormat.JSON, level: str = "info") -> list[str]:
+    stream = io.StringIO()
+    configure(log_format, level, ORIGIN, stream)
+    write()
+    return stream.getvalue().splitlines()
+
+
+def json_of(write: Callable[[], object]) -> dict[str, Any]:
+    [line] = lines_of(write)
+    content: dict[str, Any] = orjson.loads(line)
+    return content
+
+
+def test_a_line_is_one_json_object_that_says_what_when_and_where() -> None:
+    line = json_of(lambda: structlog.get_logger("a").info("served", code="OK", latency_ms=1.5))
+    timestamp = line.pop("timestamp")
+    assert timestamp.endswith("Z")
+    assert line == {
+        "service": "orders",
+        "environment": "test",
+        "deployment_id": "d-1",  # the cluster is not set, so it is not said
+        "event": "served",
+        "level": "info",
+        "code": "OK",
+        "latency_ms": 1.5,
+    }
+
+
+def test_lines_of_the_standard_library_have_the_same_shape() -> None:
+    line = json_of(lambda: logging.getLogger("some.library").warning("it is %s", "late"))
+    assert (line["event"], line["level"], line["logger"]) == ("it is late", "warning", "some.library")
+    assert (line["service"], line["environment"]) == ("orders", "test")
+    assert "timestamp" in line
+
+
+def test_an_exception_stands_in_its_line() -> None:
+    def fail() -> None:
+        try:
+            int("broken")
+        except ValueError:
+            structlog.get_logger("a").exception("failed")
+
+    line = json_of(fail)
+    assert line["level"] == "error"
+    assert "Traceback" in line["exception"]
+    assert line["exception"].endswith("'broken'")
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+@pytest.mark.parametrize("key", sorted(SECRET_KEYS))
+def test_the_values_of_secret_keys_are_taken_out(log_format: LogFormat, key: str) -> None:
+    [line] = lines_of(lambda: structlog.get_logger("a").info("asked", **{key: SECRET}), log_format=log_format)
+    assert REDACTED in line
+    assert SECRET not in line
+
+
+def test_secrets_bound_to_a_context_are_taken_out_too() -> None:
+    with structlog.contextvars.bound_contextvars(authorization=SECRET, call_id="c-1"):
+        line = json_of(lambda: structlog.get_logger("a").info("asked"))
+    assert (line["authorization"], line["call_id"]) == (REDACTED, "c-1")
+
+
+def test_a_line_may_say_itself_where_it_comes_from() -> None:
+    assert json_of(lambda: structlog.get_logger("a").info("asked", service="another"))["service"] == "another"
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", 2**70, {1: "a"}, b"\xff", object(), float("nan"), 'a"\n\x1b[31m', {"a", "b"}, ValueError("x")]
+)
+def test_no_value_costs_the_line(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    line = json_of(lambda: structlog.get_logger("a").info("asked", value=value))
+    assert line["event"] == "asked"
+    assert "value" in line
+    assert capsys.readouterr().err == ""  # where logging tells of lines that it could not write
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 2), ("error", 1), ("critical", 0)])
+def test_less_than_the_level_is_not_logged(level: str, count: int) -> None:
+    def write() -> None:
+        log = structlog.get_logger("a")
+        log.debug("one")
+        log.info("two")
+        log.error("three")
+
+    assert len(lines_of(write, level=level)) == count
+
+
+def test_the_admin_ports_comings_and_goings_are_not_logged() -> None:
+    assert lines_of(lambda: logging.getLogger("uvicorn.error").info("started")) == []
+    assert len(lines_of(lambda: logging.getLogger("uvicorn.error").warning("trouble"))) == 1
+
+
+def test_people_get_text_without_colours_where_there_is_no_terminal() -> None:
+    [line] = lines_of(lambda: structlog.get_logger("a").info("served", code="OK"), log_format=LogFormat.CONSOLE)
+    assert "served" in line
+    assert "code=OK" in line
+    assert "\x1b" not in line
+    assert "deployment_id" not in line
+
+
+def test_configuring_twice_does_not_double_the_lines() -> None:
+    configure(LogFormat.JSON, "info", ORIGIN, io.StringIO())
+    assert len(lines_of(lambda: logging.getLogger("a").info("once"))) == 1
