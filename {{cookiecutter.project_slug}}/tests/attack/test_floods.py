@@ -1,0 +1,87 @@
+"""More calls than anybody is owed: refused with word when to come again, and no longer than they last."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.rpc import error_details_pb2
+
+from secure_rpc.platform import Application
+
+from probe.v1 import probe_pb2 as pb
+from support.target import KINDS, Target, reason_of, run_target
+from support.world import Ending, ending
+
+CALLS = 3
+
+
+def detail_of(told: Ending, kind: type[Any]) -> Any:
+    [detail] = [detail for detail in reason_of(told.trailers).details if isinstance(detail, kind)]
+    return detail
+
+
+async def is_refused(target: Target, told: Ending, reason: str) -> bool:
+    """Tell whether a call was refused so, with word when to come again, and recorded."""
+    assert (told.code.name, reason_of(told.trailers).reason) == ("RESOURCE_EXHAUSTED", reason)
+    assert detail_of(told, error_details_pb2.RetryInfo).retry_delay.ToTimedelta().total_seconds() > 0
+    return bool((await target.record_of(told))["reason"] == reason)
+
+
+@pytest.mark.parametrize("shape", KINDS)
+async def test_calls_past_the_quota_are_refused_and_others_are_not(
+    application: Application, tmp_path: Path, shape: str
+) -> None:
+    quotas = {"default": {"calls": CALLS, "period_seconds": 600}}
+    async with run_target(application, tmp_path, {"quotas": quotas}) as target:
+        for _ in range(CALLS):
+            assert (await target.ask(shape)).code.name == "OK"
+        for token in (target.token(), target.token()):  # two different ones of the same caller
+            told = await target.knock(shape, authorization=f"Bearer {token}")
+            assert await is_refused(target, told, "QUOTA_EXHAUSTED")
+            retry = detail_of(told, error_details_pb2.RetryInfo).retry_delay.ToTimedelta().total_seconds()
+            assert 600 / CALLS - 10 < retry <= 600 / CALLS
+            [violation] = detail_of(told, error_details_pb2.QuotaFailure).violations
+            assert (violation.subject, violation.description) == ("quota-class:default", f"{CALLS} calls in 600 s")
+        unknown: Any = target.channel.unary_unary("/probe.v1.ProbeService/Nope")
+        metadata = (("authorization", f"Bearer {target.token()}"),)
+        assert await is_refused(target, await ending(unknown(b"", metadata=metadata, timeout=10)), "QUOTA_EXHAUSTED")
+        assert (await target.ask(shape, authorization=f"Bearer {target.token('bob')}")).code.name == "OK"
+        assert (await target.ask("Public")).code.name == "OK"
+        assert target.begun == CALLS + 2
+
+
+async def test_calls_of_those_who_are_nobody_cost_nobody_any_quota(application: Application, tmp_path: Path) -> None:
+    quotas = {"default": {"calls": CALLS, "period_seconds": 600}}
+    async with run_target(application, tmp_path, {"quotas": quotas}) as target:
+        forged = target.token()[:-4] + "AAAA"
+        for authorization in ("", f"Bearer {forged}", f"Bearer {target.token('mallory')}"):
+            for _ in range(2 * CALLS):
+                told = await target.ask("Unary", authorization=authorization)
+                assert told.code.name in {"UNAUTHENTICATED", "PERMISSION_DENIED"}
+        assert await target.is_served()
+
+
+@pytest.mark.parametrize("limit", ["max_concurrent_calls", "max_concurrent_calls_per_peer"])
+@pytest.mark.parametrize("identified", [True, False], ids=["known", "unknown"])
+async def test_too_many_calls_at_once_are_refused_until_there_are_fewer(
+    application: Application, tmp_path: Path, limit: str, *, identified: bool
+) -> None:
+    overrides = {"load": {limit: CALLS}}
+    async with run_target(application, tmp_path, overrides) as target, AsyncExitStack() as stack:
+        held = []
+        for _ in range(CALLS):
+            call = target.call("Bidi", open_=True)
+            stack.callback(call.cancel)
+            await call.write(pb.Ask(act="anything"))
+            await call.read()
+            held.append(call)
+        for _ in range(2 * CALLS):
+            told = await target.ask("Unary", authorization=None if identified else "")
+            assert await is_refused(target, told, "LOAD_LIMIT")
+            assert (await target.record_of(told))["subject"] == ""  # refused before anybody was identified
+        await held[0].done_writing()
+        assert (await ending(held[0])).code.name == "OK"
+        assert await target.is_served()
