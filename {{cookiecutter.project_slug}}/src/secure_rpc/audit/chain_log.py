@@ -7,6 +7,7 @@ written. Records are encoded on the event loop in small slices, and written and 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import logging
@@ -78,8 +79,12 @@ class ChainLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.chain_id, self._sequence, self._head, torn = _recover(path)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = _open_alone(path)
+            try:
+                self.chain_id, self._sequence, self._head, torn = _recover(path)
+            except BaseException:
+                os.close(self._file)
+                raise
         except OSError as error:
             raise ConfigurationError(f"audit.file: {path} cannot be written ({error}); choose another place") from None
         if self._sequence == 0:
@@ -252,6 +257,11 @@ def _recover(path: Path) -> tuple[str, int, str, int]:
     """
     size, last, torn = _tail(path)
     if size == 0:
+        if read_anchor(path)[1] > 1:  # the first line alone may be lost by a crash amid the first write
+            raise ConfigurationError(
+                f"audit.file: {path} is empty, but {anchor_of(path)} tells of lines that were written; if the log was "
+                "moved on purpose, move the anchor too"
+            )
         return secrets.token_hex(8), 0, GENESIS, 0
     if not last and torn and torn[: len(BEGINNING)] == BEGINNING[: len(torn)]:
         _move_aside(path, torn)
@@ -270,6 +280,23 @@ def _recover(path: Path) -> tuple[str, int, str, int]:
     if torn:
         _move_aside(path, torn)
     return chain, sequence, head, len(torn)
+
+
+def _open_alone(path: Path) -> int:
+    """Open a log to append to it; two processes would break each other's chain.
+
+    Raises:
+        ConfigurationError: another process has it open.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise ConfigurationError(
+            f"audit.file: another process writes to {path}; stop it, or give each a file of its own"
+        ) from None
+    return file
 
 
 def _tail(path: Path) -> tuple[int, bytes, bytes]:

@@ -83,6 +83,8 @@ def find(methods: Mapping[str, MethodDescriptor], name: str) -> MethodDescriptor
 async def call(ask: Ask, files: DevelopmentFiles, token: TokenSource | None) -> int:
     """Make a call, print what comes; return the status code as an exit code."""
     method = ask.method
+    if len(ask.data) > 1 and not method.client_streaming:
+        raise ConfigurationError(f"{method.name} takes one request, but --data was given {len(ask.data)} times")
     requests = [_parse(method, text) for text in ask.data or ("{}",)]
     async with connect(
         ask.target,

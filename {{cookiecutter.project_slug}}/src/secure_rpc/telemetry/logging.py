@@ -73,10 +73,18 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
 
 
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Take the values out of keys that hold secrets, whoever logged them."""
-    for key in SECRET_KEYS & event.keys():
-        event[key] = REDACTED
+    """Take the values out of keys that hold secrets, whoever logged them, however deep."""
+    for key, value in event.items():
+        event[key] = _without_secrets(key, value)
     return event
+
+
+def _without_secrets(key: object, value: Any) -> Any:
+    if isinstance(key, str) and key.lower() in SECRET_KEYS:
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {inner: _without_secrets(inner, held) for inner, held in value.items()}
+    return value
 
 
 def _to_json(event: EventDict, **_: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,13 @@ def record() -> Callable[..., AuditRecord]:
 
 @pytest.fixture
 def log_of(tmp_path: Path, record: Callable[..., AuditRecord]) -> Callable[[int], Path]:
-    """Return what writes that many records and gives the file, ended in order."""
+    """Return what writes that many records and gives the file, as a process leaves it that is killed."""
 
     def write(count: int) -> Path:
         log = ChainLog(tmp_path / "audit.log")
         for number in range(count):
             log.add(record(number))
+        os.close(log._file)  # as the end of a process does
         return log.path
 
     return write

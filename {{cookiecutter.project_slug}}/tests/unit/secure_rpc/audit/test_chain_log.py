@@ -223,3 +223,21 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> No
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigurationError, match=r"audit.file: .* cannot be written \(.*\); choose another place"):
         ChainLog(tmp_path / name)
+
+
+def test_a_log_that_was_emptied_beside_its_anchor_is_not_begun_anew(log_of: LogOf) -> None:
+    path = log_of(3)
+    path.write_bytes(b"")
+    anchored = anchor_of(path).read_bytes()
+    with pytest.raises(ConfigurationError, match=r"is empty, but .* tells of lines that were written"):
+        ChainLog(path)
+    assert anchor_of(path).read_bytes() == anchored
+    anchor_of(path).unlink()
+    assert events_of(ChainLog(path).path) == ["chain_started"]
+
+
+def test_two_processes_do_not_write_one_log(tmp_path: Path) -> None:
+    first = ChainLog(tmp_path / "audit.log")
+    with pytest.raises(ConfigurationError, match=r"another process writes to .*; stop it"):
+        ChainLog(first.path)
+    assert verify(first.path).whole

@@ -85,6 +85,14 @@ def test_the_values_of_secret_keys_are_taken_out(log_format: LogFormat, key: str
     assert SECRET not in line
 
 
+def test_secrets_are_taken_out_however_they_are_written_and_however_deep() -> None:
+    line = json_of(
+        lambda: structlog.get_logger().info("x", Authorization="s3cret", headers={"inner": {"Cookie": "s3cret"}})
+    )
+    assert line["Authorization"] == REDACTED
+    assert line["headers"] == {"inner": {"Cookie": REDACTED}}
+
+
 def test_secrets_bound_to_a_context_are_taken_out_too() -> None:
     with structlog.contextvars.bound_contextvars(authorization=SECRET, call_id="c-1"):
         line = json_of(lambda: structlog.get_logger("a").info("asked"))
