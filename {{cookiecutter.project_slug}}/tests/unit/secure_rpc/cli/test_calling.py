@@ -58,3 +58,11 @@ async def test_data_that_is_no_request_is_told_before_anything_is_sent(
             await calling.call(Ask(method, (data,), service.target), service.files, None)
         assert caught.value.problems[0].startswith(f"--data {data!r} is no {method.input_type.name}: ")
     assert await service.audit_records() == []
+
+
+async def test_a_second_request_for_a_method_that_takes_one_is_told(
+    application: Application, service: RunningService
+) -> None:
+    unary = next(method for method in calling.methods_of(application).values() if not method.client_streaming)
+    with pytest.raises(ConfigurationError, match="takes one request, but --data was given 2 times"):
+        await calling.call(Ask(unary, ("{}", "{}"), service.target), service.files, None)

@@ -1,0 +1,90 @@
+"""Load: h2load, pinned to the same calls for every server, with a client certificate."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.calls import FRAMED_REQUEST, FRAMED_RESPONSE_BYTES, PATH
+from benchmarks.workspace import FOLDER, FailedError
+
+if TYPE_CHECKING:
+    from benchmarks.workspace import Workspace
+
+CONNECTIONS = 4
+CALLS_PER_CONNECTION = 16  # in flight
+TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run of the client has done."""
+
+    calls: int
+    seconds: float
+    client_cpu_seconds: float
+
+
+def apply(workspace: Workspace, target: str, token: str, calls: int) -> Load:
+    """Make calls, 64 in flight, each of them answered in full.
+
+    Raises:
+        FailedError: Not every call was answered with the whole response, or not over TLS 1.3.
+
+    """
+    body = FOLDER / "request.bin"
+    body.write_bytes(FRAMED_REQUEST)
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(workspace.shim),
+        "CLIENT_CERTIFICATE": str(workspace.certificates / "client.pem"),
+        "CLIENT_KEY": str(workspace.certificates / "client.key"),
+    }
+    command = ["h2load", "-n", str(calls), "-c", str(CONNECTIONS), "-m", str(CALLS_PER_CONNECTION), "-d", str(body)]
+    for header in ("content-type: application/grpc", "te: trailers", f"authorization: Bearer {token}"):
+        command += ["-H", header]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [*command, f"https://{target}{PATH}"],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        raise FailedError(f"h2load failed:\n{done.stdout}{done.stderr}")
+    _believe(done.stdout, calls)
+    return Load(
+        calls=calls,
+        seconds=_seconds(done.stdout),
+        client_cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    )
+
+
+def _believe(report: str, calls: int) -> None:
+    """Refuse a run in which a call failed: h2load takes a refused one for a success, but it carries no response."""
+    succeeded = int(_find(r"(\d+) succeeded", report))
+    data_bytes = int(_find(r"\((\d+)\) data", report))
+    if succeeded != calls or data_bytes != calls * FRAMED_RESPONSE_BYTES:
+        raise FailedError(f"not all of {calls} calls were answered in full:\n{report}")
+    if "TLSv1.3" not in report:
+        raise FailedError(f"that was not TLS 1.3:\n{report}")
+
+
+def _seconds(report: str) -> float:
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+    number, name = re.fullmatch(r"([\d.]+)([a-z]+)", _find(r"finished in ([\d.]+[a-z]+),", report)).groups()  # type: ignore[union-attr]
+    return float(number) * unit[name]
+
+
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if found is None:
+        raise FailedError(f"h2load reports in a form that is not known here:\n{text}")
+    return found[1]

@@ -1,0 +1,148 @@
+"""What was measured, for the terminal and for `docs/`."""
+
+from __future__ import annotations
+
+import platform
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from benchmarks import plot
+from benchmarks.contenders import BARE, OURS, TEXTBOOK, Contender
+from benchmarks.figures import Estimate, ratios
+from benchmarks.load import CALLS_PER_CONNECTION, CONNECTIONS
+from tools.bake import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+MOST_OF_BARE = 1.00  # what the full chain may cost, in CPU time of bare gRPC
+LEAST_OF_TEXTBOOK = 2.50  # what the textbook server must cost at least, in CPU time of the full chain
+PAGE, PICTURE = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
+TEXT = Path(__file__).with_name("page.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one run against one server gave."""
+
+    cpu_us: float  # of the server, per call
+    calls_per_second: float
+    client_share: float  # of one core, that the client was busy
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that was measured, and with what."""
+
+    samples: Mapping[Contender, Sequence[Sample]]
+    versions: Mapping[str, str]
+    seconds: float  # of each run
+    load_before: float  # average number of other programs' threads that wanted a core
+
+    def cpu(self, contender: Contender) -> list[float]:
+        """Return the CPU time per call of each round."""
+        return [sample.cpu_us for sample in self.samples[contender]]
+
+    def rate(self, contender: Contender) -> list[float]:
+        """Return the calls per second of each round."""
+        return [sample.calls_per_second for sample in self.samples[contender]]
+
+    def targets(self) -> list[tuple[str, Estimate, str, bool]]:
+        """Return what was to be reached: the figure, what it is, what it should be, whether it is."""
+        ours = ratios(self.cpu(OURS), self.cpu(BARE))
+        textbook = ratios(self.cpu(TEXTBOOK), self.cpu(OURS))
+        return [
+            (
+                f"CPU time of {OURS.name} / {BARE.name}",
+                ours,
+                f"at most {MOST_OF_BARE:.2f}",
+                ours.median <= MOST_OF_BARE,
+            ),
+            (
+                f"CPU time of {TEXTBOOK.name} / {OURS.name}",
+                textbook,
+                f"at least {LEAST_OF_TEXTBOOK:.2f}",
+                textbook.median >= LEAST_OF_TEXTBOOK,
+            ),
+        ]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table."""
+        return [
+            (
+                contender.name,
+                f"{statistics.median(self.cpu(contender)):.0f}",
+                f"{statistics.median(self.rate(contender)):,.0f}",
+                "1" if contender is BARE else str(ratios(self.cpu(contender), self.cpu(BARE))),
+                "1" if contender is BARE else str(ratios(self.rate(contender), self.rate(BARE))),
+                "1" if contender is TEXTBOOK else str(ratios(self.cpu(contender), self.cpu(TEXTBOOK))),
+                f"{statistics.median(sample.client_share for sample in samples):.0%}",
+            )
+            for contender, samples in self.samples.items()
+        ]
+
+
+COLUMNS = ("server", "CPU us/call", "calls/s", "CPU / bare", "calls/s / bare", "CPU / textbook", "client's core")
+
+
+def show(console: Console, results: Results) -> None:
+    """Print the table and whether the targets are met."""
+    table = Table(*COLUMNS, box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in results.rows():
+        table.add_row(*row)
+    console.print(table)
+    for what, figure, target, met in results.targets():
+        console.print(f"{what}: {figure}, target {target}: [{'green]met' if met else 'red]missed'}[/]")
+
+
+def write(results: Results) -> list[str]:
+    """Write the page and its picture; return their names."""
+    rounds = len(results.cpu(BARE))
+    confidence = ratios(results.cpu(OURS), results.cpu(BARE)).confidence
+    lines = ["| " + " | ".join(COLUMNS[:-1]) + " |", "|---|" + "--:|" * (len(COLUMNS) - 2)]
+    lines += ["| " + " | ".join(row[:-1]) + " |" for row in results.rows()]
+    goals = ["| what | measured | target | |", "|---|--:|--:|---|"]
+    goals += [
+        f"| {what} | {figure} | {target} | {'met' if met else '**missed**'} |"
+        for what, figure, target, met in results.targets()
+    ]
+    shares = [sample.client_share for samples in results.samples.values() for sample in samples]
+    values = {
+        "table": "\n".join(lines),
+        "targets": "\n".join(goals),
+        "contenders": "\n".join(f"- **{contender.name}**: {contender.what}." for contender in results.samples),
+        "rounds": str(rounds),
+        "seconds": f"{results.seconds:g}",
+        "confidence": f"{confidence:.0%}",
+        "connections": str(CONNECTIONS),
+        "in_flight": str(CONNECTIONS * CALLS_PER_CONNECTION),
+        "client": f"{max(shares):.0%}",
+        "load": f"{results.load_before:.1f}",
+        "machine": f"{_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}",
+        "versions": ", ".join(f"{name} {version}" for name, version in results.versions.items()),
+    }
+    PAGE.parent.mkdir(exist_ok=True)
+    page = re.sub(r"<<(\w+)>>", lambda found: values[found[1]], TEXT.read_text(encoding="utf-8"))
+    PAGE.write_text(page, encoding="utf-8")
+    bars = [(contender.name, statistics.median(results.cpu(contender))) for contender in results.samples]
+    PICTURE.write_text(plot.bars("CPU time of the server per call, in microseconds", bars), encoding="utf-8")
+    return [str(file.relative_to(ROOT)) for file in (PAGE, PICTURE)]
+
+
+def _processor() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    return len(re.findall(r"^processor\s*:", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE))

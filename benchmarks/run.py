@@ -1,0 +1,154 @@
+"""`make bench`: measure, show, and keep the results in `docs/`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmarks import load, report
+from benchmarks.calls import Client, calls_counted
+from benchmarks.contenders import ALL, OURS, Server
+from benchmarks.workspace import FailedError, Workspace, prepare, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.contenders import Contender
+
+SETTLE_SECONDS = 0.5  # after each run: what was put off is done, and counted
+FIRST_CALLS = 2000
+QUIET = 0.5  # load average over a minute below which the machine is left to us
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(slots=True)
+class Rig:
+    """A server, its client, and what was measured of it."""
+
+    server: Server
+    client: Client
+    token: str
+    calls: int = FIRST_CALLS
+    samples: list[report.Sample] = field(default_factory=list)
+
+    def measure(self, workspace: Workspace) -> report.Sample:
+        """Return what one run costs, its deferred work included.
+
+        Raises:
+            FailedError: A call was refused, or the server has counted otherwise than the client.
+
+        """
+        self.client.check()
+        counted = calls_counted(self.server.admin) if self.server.admin else {}
+        cpu = self.server.cpu_seconds()
+        done = load.apply(workspace, self.server.target, self.token, self.calls)
+        time.sleep(SETTLE_SECONDS)
+        cpu = self.server.cpu_seconds() - cpu
+        if self.server.admin:
+            expected = {**counted, "OK": counted.get("OK", 0) + done.calls}
+            if (counted := calls_counted(self.server.admin)) != expected:
+                raise FailedError(f"the server has counted {counted}, not {expected}")
+        self.client.check()
+        return report.Sample(
+            cpu_us=cpu / done.calls * 1e6,
+            calls_per_second=done.calls / done.seconds,
+            client_share=done.client_cpu_seconds / done.seconds,
+        )
+
+
+def main() -> None:
+    """Read the arguments, measure, show."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
+    parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
+    parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
+    parser.add_argument(
+        "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
+    )
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.seconds = 3, 1.0
+    if arguments.rounds < 1 or arguments.seconds <= 0:
+        parser.error("there must be something to measure")
+    try:
+        with console.status("generating a service and setting it up"):
+            workspace = prepare()
+        results = measured(workspace, arguments.rounds, arguments.seconds, arguments.quiet_within)
+    except FailedError as error:
+        sys.exit(f"cannot be measured: {error}")
+    report.show(console, results)
+    if not arguments.quick:
+        for file in report.write(results):
+            console.print(f"written: {file}")
+
+
+def measured(workspace: Workspace, rounds: int, seconds: float, patience: float) -> report.Results:
+    """Return what every server needs for a call, measured in turns."""
+    with ExitStack() as stack:
+        rigs = [stack.enter_context(running(server, workspace)) for server in ALL]
+        load_before = _wait_until_quiet(patience)
+        for rig in rigs:  # warm, then as many calls as fill the time
+            with console.status(f"warming up: {rig.server.contender.name}"):
+                for _ in range(2):
+                    rate = rig.measure(workspace).calls_per_second
+                    rig.calls = max(FIRST_CALLS, int(rate * seconds))
+        for number in range(rounds):
+            for rig in _turned(rigs, number):
+                with console.status(f"round {number + 1} of {rounds}: {rig.server.contender.name}"):
+                    rig.samples.append(rig.measure(workspace))
+        samples = {rig.server.contender: rig.samples for rig in rigs}
+        results = report.Results(samples, _versions(workspace), seconds, load_before)
+    audited = run(
+        workspace.python, "-m", "order_service", "audit", "verify", "build/audit.log", folder=workspace.service
+    )
+    if ": whole" not in audited:
+        raise FailedError(f"the audit log of {OURS.name} is not whole: {audited}")
+    return results
+
+
+@contextmanager
+def running(contender: Contender, workspace: Workspace) -> Iterator[Rig]:
+    """Start a server, have it keep what will be asked for, and end it afterwards."""
+    server = Server(contender, workspace)
+    try:
+        reader = workspace.token_of("bob")
+        client = Client(workspace, server.target, workspace.token_of("alice"), reader)
+        client.create()
+        yield Rig(server, client, reader)
+        client.close()
+    finally:
+        server.stop()
+
+
+def _turned(rigs: Sequence[Rig], by: int) -> list[Rig]:
+    """Return the same in another order: none always comes after the same one."""
+    return [*rigs[by % len(rigs) :], *rigs[: by % len(rigs)]]
+
+
+def _wait_until_quiet(seconds: float) -> float:
+    """Return the load average once it is low, or once the time is up."""
+    end = time.monotonic() + seconds
+    with console.status("waiting for other programs to end"):
+        while os.getloadavg()[0] > QUIET and time.monotonic() < end:
+            time.sleep(2)
+    return os.getloadavg()[0]
+
+
+def _versions(workspace: Workspace) -> dict[str, str]:
+    code = (
+        "import platform, importlib.metadata as m; print('Python', platform.python_version(), sep='='); "
+        "[print(n, m.version(n), sep='=') for n in ('grpcio', 'uvloop', 'protovalidate')]"
+    )
+    lines = run(workspace.python, "-c", code, folder=workspace.service).split()
+    return dict(line.split("=", 1) for line in lines)
+
+
+if __name__ == "__main__":
+    main()

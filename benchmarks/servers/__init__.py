@@ -1,0 +1,1 @@
+"""The servers beside the full chain; run by the environment of the generated service, with its handler."""
