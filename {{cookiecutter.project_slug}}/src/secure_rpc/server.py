@@ -187,8 +187,7 @@ class Server:
     async def _stop_grpc_server(self, server: grpc.aio.Server) -> None:
         """Stop taking calls; wait for those under way no longer than the grace, and until they are recorded."""
         grace = 0.0 if self._crashed else self.settings.shutdown.grace_seconds  # gRPC has cut them off already
-        with suppress(TimeoutError):  # a handler that swallows its cancellation holds up gRPC's own stop for ever
-            await asyncio.wait_for(server.stop(grace), grace + SETTLE_SECONDS)
+        await server.stop(grace)
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 while self.chain.under_way:  # noqa: ASYNC110  # an event would cost every call; this wait is one

@@ -11,9 +11,10 @@ import pytest
 
 from secure_rpc.errors import STATUS_DETAILS_KEY
 from secure_rpc.platform import Application
+from secure_rpc.v1.access_pb2 import Access
 
 from probe.v1 import probe_pb2 as pb
-from support import http2
+from support import hostile_protos, http2
 from support.probe import STREAMS_IN, STREAMS_OUT, Servicer, path_of
 from support.target import KINDS, Target, reason_of, run_target
 from support.world import Ending, ending
@@ -111,16 +112,19 @@ async def test_an_announced_gigabyte_is_not_waited_for(target: Target, shape: st
     assert target.begun == begun + 1  # the good caller's
 
 
-@pytest.mark.parametrize("shape", KINDS)
-async def test_a_contract_may_allow_more_than_the_settings_and_less(
-    application: Application, tmp_path: Path, shape: str
-) -> None:
-    async with run_target(application, tmp_path, {"limits": {"max_request_bytes": 100}}) as target:
-        assert (await target.ask(shape, pb.Ask(act="x" * 90))).code.name == "OK"
-        for over in (100, 150, 10_000):
-            target.forget()
-            assert (await target.ask(shape, pb.Ask(act="x" * over))).code.name == "RESOURCE_EXHAUSTED"
-            assert (await target.next_record())["code"] == ("CANCELLED" if over > 200 else "RESOURCE_EXHAUSTED")
+async def test_a_contract_has_the_last_word_on_the_size_of_requests(application: Application, tmp_path: Path) -> None:
+    wide, narrow = (
+        hostile_protos.service_with_access(Access(permissions=["probe.call"], max_request_bytes=size))
+        for size in (1000, 10)
+    )
+    settings, add = {"limits": {"max_request_bytes": 100}}, [wide.adding(), narrow.adding()]
+    async with run_target(application, tmp_path, settings, add=add) as target:
+        for service, fits, does_not in ((wide, 900, 1001), (narrow, 5, 11)):
+            ask: Any = target.channel.unary_unary(service.path, service.request.SerializeToString)
+            metadata = (("authorization", f"Bearer {target.token()}"),)
+            assert (await ending(ask(service.request(act="x" * fits), metadata=metadata))).code.name == "OK"
+            told = await ending(ask(service.request(act="x" * does_not), metadata=metadata))
+            assert reason_of(told.trailers).reason == "REQUEST_TOO_LARGE"
 
 
 class Large(Servicer):
