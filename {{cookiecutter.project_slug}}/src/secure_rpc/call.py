@@ -56,6 +56,12 @@ class Peer:
         return values[0] if values else b""
 
     @property
+    def chain_pem(self) -> bytes:
+        """Return the certificates that the client sent with its own, as one PEM text."""
+        values = self.tls.get("x509_pem_cert_chain")
+        return values[0] if values else b""
+
+    @property
     def tls_version(self) -> bytes:
         """Return the protocol version negotiated, such as b"TLSv1.3"."""
         values = self.tls.get("ssl_tls_version")
@@ -68,10 +74,11 @@ class Principal:
 
     workload: str = ""  # SPIFFE id of the certificate
     issuer: str = ""  # of the token
-    subject: str = ""  # of the token
+    subject: str = ""  # of the token, or of the API key
     tenants: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
-    proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token"
+    roles: frozenset[str] = frozenset()  # as the issuer says; the policy's roles are another thing
+    proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token", "bound-token", "api-key"
     expires_at_seconds: float = float("inf")  # Unix time at which the first of the proofs ends
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -79,6 +86,13 @@ class Principal:
     def name(self) -> str:
         """Return the name for logs: the user's where there is one, else the workload's."""
         return self.subject or self.workload
+
+    def __str__(self) -> str:
+        """Return who it is and how that was proven; no claim, no secret."""
+        user = f"{self.subject} of {self.issuer}" if self.subject else ""
+        who = " by ".join(part for part in (user, self.workload) if part) or "nobody"
+        tenants = f", tenants {', '.join(sorted(self.tenants))}" if self.tenants else ""
+        return f"{who}{tenants}, proven by {' and '.join(self.proofs) or 'nothing'}"
 
 
 class Outcome(NamedTuple):
@@ -255,7 +269,7 @@ class Call:
                 return Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "", error)
             return Outcome(grpc.StatusCode.CANCELLED, "", error)
         if isinstance(error, errors.StatusError):
-            return Outcome(error.code, error.reason, error)
+            return Outcome(error.code, error.recorded_reason, error)
         return Outcome(grpc.StatusCode.INTERNAL, "", error)
 
     def _check(self, message: Any) -> None:

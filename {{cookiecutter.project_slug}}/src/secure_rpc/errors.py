@@ -41,6 +41,7 @@ class StatusError(Exception):
         metadata: facts that belong to the reason, sent as `ErrorInfo.metadata`.
         details: further messages of google/rpc/error_details.proto, most important first.
         trailers: trailing metadata of the caller's own making.
+        recorded_reason: what log and audit say instead of the reason, where the caller must not learn it.
 
     Raises:
         TypeError: details or trailers are of a wrong type.
@@ -58,12 +59,14 @@ class StatusError(Exception):
         metadata: Mapping[str, str] | None = None,
         details: Iterable[Message] = (),
         trailers: Metadata = (),
+        recorded_reason: str = "",
     ) -> None:
         self.message = _sendable(message or self.default_message)
         self.reason = reason
         self.metadata = {_sendable(key): _sendable(value) for key, value in (metadata or {}).items()}
         self.details = list(details)
         self.trailers = trailers
+        self.recorded_reason = recorded_reason or reason
         if not all(isinstance(detail, Message) for detail in self.details):
             raise TypeError("details are protobuf messages")
         for key, value in trailers:

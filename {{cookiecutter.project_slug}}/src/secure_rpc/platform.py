@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
+from cryptography import x509
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.chain import Stage
+from secure_rpc.configuration import ConfigurationError
+from secure_rpc.identity.api_key import ApiKeys
 from secure_rpc.identity.certificate import certificate_reader
 from secure_rpc.identity.principal import Identities
-from secure_rpc.identity.token import TokenVerifier
+from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.policy import document
 from secure_rpc.policy.contract import Contracts, ForeignContract
 from secure_rpc.policy.engine import Engine
@@ -28,9 +32,13 @@ from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
+from secure_rpc.tls import credentials
 from secure_rpc.tls.floor import TlsVersion
 
+EXCHANGE_PERMISSION = "tokens.exchange"  # of secure_rpc/v1/exchange.proto; known also where the exchange is off
 REFLECTION_METHOD = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+
+logger = logging.getLogger(__name__)
 
 
 class Platform:
@@ -48,9 +56,17 @@ class Platform:
         self.metrics = Metrics()
         self.policy = document.load(settings.authorization.policy_file)
         self.contracts = Contracts(_foreign_contracts(settings), settings.quotas)
+        self.tokens = TokenVerifier(
+            settings.authentication.issuers,
+            on_retired=self._forget_identities,
+            on_introspection=self.metrics.introspection.observe,
+        )
         self.identities = Identities(
-            certificate_reader(frozenset(settings.authentication.trust_domains)),
-            TokenVerifier(settings.authentication.issuers),
+            certificate_reader(
+                settings.authentication.trust_domain, _bundles(settings), settings.authentication.certificate_names
+            ),
+            self.tokens,
+            self._api_keys(),
             settings.authentication.credentials,
             size=settings.authentication.remembered_identities,
         )
@@ -88,12 +104,42 @@ class Platform:
             ConfigurationError: they name methods or permissions that do not exist.
         """
         self.contracts.check_foreign()
-        self.policy.check_permissions(self.contracts.permissions | {self.settings.reflection.permission})
+        self.policy.check_permissions(
+            self.contracts.permissions | {self.settings.reflection.permission, EXCHANGE_PERMISSION}
+        )
 
     def _refresh(self) -> None:
         use = self.identities.use
         for result, count in (("hit", use.hits), ("miss", use.misses), ("eviction", use.evictions)):
             self.metrics.identity_cache.labels(result).set(count)
+        for issuer, store in self.tokens.stores.items():
+            self.metrics.issuer_fetches.labels(issuer, "ok").set(store.use.fetches - store.use.failures)
+            self.metrics.issuer_fetches.labels(issuer, "failed").set(store.use.failures)
+            self.metrics.issuer_keys_age.labels(issuer).set(store.age_seconds)
+
+    def _forget_identities(self) -> None:
+        self.identities.forget()
+
+    def _api_keys(self) -> ApiKeys | None:
+        file = self.settings.authentication.api_keys_file
+        if file is None:
+            return None
+
+        def on_failure(error: ConfigurationError) -> None:
+            self.metrics.api_key_failures.inc()
+            logger.error("the API keys are left as they were: %s", error)
+
+        return ApiKeys(file, on_change=self._forget_identities, on_failure=on_failure)
+
+
+def _bundles(settings: Settings) -> dict[str, list[x509.Certificate]]:
+    """Return the CAs of each trust domain, none where there is only our own."""
+    federated = settings.authentication.federated_trust_domains
+    if not federated:
+        return {}
+    files = {settings.authentication.trust_domain: settings.tls.client_ca_file}
+    files |= {name: domain.bundle_file for name, domain in federated.items()}
+    return {name: credentials.certificates("authentication", file)[1] for name, file in files.items()}
 
 
 def _foreign_contracts(settings: Settings) -> dict[str, ForeignContract]:

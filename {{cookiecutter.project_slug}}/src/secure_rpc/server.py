@@ -18,11 +18,13 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from secure_rpc.admin import Admin
 from secure_rpc.chain import Chain
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.exchange import TokenExchange
 from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.settings import Limits, ServingLoop, Settings
 from secure_rpc.tls import credentials, floor
+from secure_rpc.v1 import exchange_pb2_grpc
 
 # How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
 REQUEST_HEADROOM, METADATA_HEADROOM = 2, 4
@@ -59,7 +61,10 @@ class Server:
             )
         self.settings = settings
         self._certificate = credentials.load(
-            settings.tls.certificate_file, settings.tls.key_file, settings.tls.client_ca_file
+            settings.tls.certificate_file,
+            settings.tls.key_file,
+            settings.tls.client_ca_file,
+            [federated.bundle_file for federated in settings.authentication.federated_trust_domains.values()],
         )
         self.platform = Platform(settings)
         self.platform.metrics.certificate_expiry.labels("server").set(self._certificate.not_after_seconds)
@@ -79,10 +84,16 @@ class Server:
         if settings.reflection.enabled:
             servicer = ReflectionServicer([*self.services, HEALTH_SERVICE])
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, self.chain)  # type: ignore[no-untyped-call]
+        exchange = settings.authentication.exchange
+        if exchange is not None:
+            exchange_pb2_grpc.add_TokenExchangeServiceServicer_to_server(
+                TokenExchange(exchange, self.platform.tokens.verify), cast("grpc.aio.Server", self.chain)
+            )
         self.platform.check()
         self.port = 0
         self.admin = Admin(settings.listen.admin_address, self.platform.metrics, self.unready_because)
         self._grpc_server: grpc.aio.Server | None = None
+        self._fresh: asyncio.Task[None] | None = None
         self._draining = False
         self._crashed = False
 
@@ -115,6 +126,7 @@ class Server:
             ) from error
         await server.start()
         self._grpc_server = server
+        self._fresh = asyncio.create_task(self.platform.tokens.keep_fresh())
         await self.health.serve(self.services)
         await self.admin.start()
         log.info(
@@ -165,6 +177,10 @@ class Server:
         self.health.end_watchers()
         if self._grpc_server is not None:
             await self._stop_grpc_server(self._grpc_server)
+        if self._fresh is not None:
+            self._fresh.cancel()
+            await asyncio.wait({self._fresh})
+        await self.platform.tokens.close()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()

@@ -26,9 +26,10 @@ from secure_rpc.configuration import (
     model_in,
     read_yaml,
 )
-from secure_rpc.identity.principal import Credentials
+from secure_rpc.identity.certificate import NameKind
+from secure_rpc.identity.issuer import Issuer
+from secure_rpc.identity.principal import Credential
 from secure_rpc.identity.spiffe import check_trust_domain
-from secure_rpc.identity.token import Issuer
 from secure_rpc.policy.contract import ForeignContract
 from secure_rpc.state.quota import Quota
 from secure_rpc.telemetry.logging import LogFormat
@@ -75,23 +76,60 @@ class Tls(Section):
     minimum_version: TlsVersion = TlsVersion.TLS_1_3
 
 
+class Federated(Section):
+    """A trust domain that is not ours."""
+
+    bundle_file: Path  # its CAs, PEM; they vouch for its workloads, never for ours
+
+
+class Exchange(Section):
+    """Tokens of our own, given in exchange for those of others (RFC 8693)."""
+
+    issuer: str = Field(min_length=1)  # the `iss` of ours
+    key_file: Path  # P-256, PEM
+    audiences: tuple[str, ...] = Field(min_length=1)  # for which ours may be asked
+    lifetime_seconds: float = Field(default=300.0, gt=0, le=3600)
+
+
 class Authentication(Section):
     """Who is believed."""
 
-    trust_domains: tuple[str, ...] = Field(min_length=1)  # SPIFFE; our own first
-    credentials: Credentials = Credentials.BOTH
+    trust_domain: str  # ours (SPIFFE)
+    federated_trust_domains: Mapping[str, Federated] = Field(default_factory=dict)
+    certificate_names: tuple[NameKind, ...] = (NameKind.SPIFFE,)  # which names of a certificate are looked at
+    credentials: tuple[Credential, ...] = (Credential.BOTH,)  # a call has to have one of these
     issuers: tuple[Issuer, ...] = ()
+    api_keys_file: Path | None = None
+    exchange: Exchange | None = None
     remembered_identities: Positive = 10_000
 
-    @field_validator("trust_domains")
+    @field_validator("trust_domain")
     @classmethod
-    def _grammar(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(check_trust_domain, names))
+    def _grammar(cls, name: str) -> str:
+        return check_trust_domain(name)
+
+    @field_validator("federated_trust_domains")
+    @classmethod
+    def _their_grammar(cls, domains: Mapping[str, Federated]) -> Mapping[str, Federated]:
+        for name in domains:
+            check_trust_domain(name)
+        return domains
+
+    @field_validator("credentials", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _tokens_need_an_issuer(self) -> Authentication:
-        if self.credentials is Credentials.BOTH and not self.issuers:
-            raise ValueError('credentials are "both", but no issuer of tokens is named under "issuers"')
+    def _can_verify(self) -> Authentication:
+        if not self.credentials or not self.certificate_names:
+            raise ValueError('"credentials" and "certificate_names" name at least one each')
+        if {Credential.BOTH, Credential.TOKEN} & set(self.credentials) and not self.issuers:
+            raise ValueError('tokens are asked for, but no issuer of tokens is named under "issuers"')
+        if (Credential.API_KEY in self.credentials) != (self.api_keys_file is not None):
+            raise ValueError('"api_key" among the credentials and "api_keys_file" come together')
+        if self.trust_domain in self.federated_trust_domains:
+            raise ValueError(f'"{self.trust_domain}" is our own trust domain; it is not federated with itself')
         return self
 
 

@@ -10,6 +10,7 @@ from cryptography import x509
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, client_request, server_request
 from secure_rpc.dev.issuer import TokenIssuer
+from secure_rpc.identity.issuer import Issuer
 from secure_rpc.settings import Settings
 
 FOLDER = Path(".dev")
@@ -48,26 +49,27 @@ def prepare(settings: Settings, files: DevelopmentFiles, *, renew: bool = False)
     """
     issuers = settings.authentication.issuers
     wanted = [settings.tls.certificate_file, settings.tls.key_file, settings.tls.client_ca_file]
-    wanted += [issuer.jwks_file for issuer in issuers]
+    wanted += [issuer.jwks_file for issuer in issuers if issuer.jwks_file]
     for file in wanted:
         if not file.resolve().is_relative_to(files.folder.resolve()):
             raise ConfigurationError(
                 f"{file} is not in {files.folder}: only development files are made; name others in the settings"
             )
     needed = [*wanted, files.ca_certificate, files.ca_key, files.client_certificate, files.client_key]
-    needed += [files.issuer_key] if issuers else []
+    own = _own_issuer(settings, files)
+    needed += [files.issuer_key] if own else []
     if not renew and all(map(Path.exists, needed)) and not _expires_soon(settings.tls.certificate_file):
         return False
     files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name, trust_domain = settings.service.name, settings.authentication.trust_domains[0]
+    name, trust_domain = settings.service.name, settings.authentication.trust_domain
     authority = Authority.create(f"{name} development CA")
     authority.save(files.ca_certificate, files.ca_key)
     if settings.tls.client_ca_file != files.ca_certificate:
         settings.tls.client_ca_file.write_bytes(authority.certificate_pem)
     authority.issue(server_request(name, trust_domain)).write(settings.tls.certificate_file, settings.tls.key_file)
     authority.issue(client_request("developer", trust_domain)).write(files.client_certificate, files.client_key)
-    for issuer in issuers[:1]:
-        TokenIssuer(issuer.issuer, issuer.audiences[0]).save(files.issuer_key, issuer.jwks_file)
+    if own and own.jwks_file:
+        TokenIssuer(own.issuer, own.audiences[0]).save(files.issuer_key, own.jwks_file)
     return True
 
 
@@ -79,8 +81,21 @@ def token_issuer(settings: Settings, files: DevelopmentFiles) -> TokenIssuer:
     """
     if not settings.authentication.issuers:
         raise ConfigurationError("authentication.issuers: is empty; no token can be made")
-    issuer = settings.authentication.issuers[0]
+    issuer = _own_issuer(settings, files)
+    if issuer is None:
+        raise ConfigurationError(
+            f"authentication.issuers: none has its jwks_file in {files.folder}; no token can be made"
+        )
     return TokenIssuer.load(issuer.issuer, issuer.audiences[0], files.issuer_key)
+
+
+def _own_issuer(settings: Settings, files: DevelopmentFiles) -> Issuer | None:
+    """Return the issuer that is ours to play: the first whose keys are in the folder."""
+    folder = files.folder.resolve()
+    for issuer in settings.authentication.issuers:
+        if issuer.jwks_file and issuer.jwks_file.resolve().is_relative_to(folder):
+            return issuer
+    return None
 
 
 def _expires_soon(certificate_file: Path) -> bool:

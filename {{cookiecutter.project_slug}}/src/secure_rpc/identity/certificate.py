@@ -5,13 +5,17 @@ gRPC's own properties truncate at NUL and mix kinds of names, and its handshake 
 
 from __future__ import annotations
 
+import base64
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from secure_rpc import errors
 from secure_rpc.identity import spiffe
@@ -21,34 +25,68 @@ WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 PARSED_CERTIFICATES = 4096
 
 
+class NameKind(Enum):
+    """Which name of a certificate says whose it is."""
+
+    SPIFFE = "spiffe"  # the one URI SAN
+    DNS = "dns"  # the one DNS SAN
+    COMMON_NAME = "common_name"  # of the subject; for old clients
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """What we rely on of a certificate whose chain TLS has verified."""
 
-    identity: spiffe.SpiffeId
+    workload: str  # "spiffe://...", "dns:..." or "cn:..."; "" where no name of it is accepted
+    trust_domain: str  # of a SPIFFE ID
+    refusal: errors.Unauthenticated | None  # why no name is accepted
     serial: int
+    thumbprint: str  # base64url of the SHA-256 of its DER (RFC 8705, section 3.1)
     not_before_seconds: float  # Unix time
     not_after_seconds: float
 
+    def check_name(self) -> None:
+        """Refuse a certificate without an accepted name, by a new error each time: one keeps what it passes through.
+
+        Raises:
+            Unauthenticated: none of its names is accepted.
+        """
+        why = self.refusal
+        if why is not None:
+            raise errors.Unauthenticated(why.message, reason=why.reason, recorded_reason=why.recorded_reason)
+
 
 def certificate_reader(
-    trust_domains: frozenset[str], size: int = PARSED_CERTIFICATES
-) -> Callable[[bytes], Certificate]:
-    """Return a function that reads a client's certificate; what it has read it remembers by the bytes.
+    trust_domain: str,
+    bundles: Mapping[str, Sequence[x509.Certificate]] | None = None,
+    name_kinds: Sequence[NameKind] = (NameKind.SPIFFE,),
+    size: int = PARSED_CERTIFICATES,
+) -> Callable[[bytes, bytes], Certificate]:
+    """Return a function that reads a client's certificate and chain; what it has read it remembers by the bytes.
 
     Args:
-        trust_domains: whose workloads are taken, our own and those federated with it.
+        trust_domain: our own.
+        bundles: the CAs of each trust domain, our own included, where there are others than our own: a CA vouches
+            for its own domain's workloads alone (SPIFFE Trust Domain and Bundle, section 4).
+        name_kinds: which names are looked at, in this order.
         size: how many certificates are remembered.
     """
+    stores = {domain: Store(list(authorities)) for domain, authorities in (bundles or {}).items()}
 
-    def read(pem: bytes) -> Certificate:
+    def read(pem: bytes, chain_pem: bytes = b"") -> Certificate:
         parsed = parse(pem)
-        identity = _identity_of(parsed)
-        if identity.trust_domain not in trust_domains:
-            raise errors.Unauthenticated("the trust domain is not accepted", reason="TRUST_DOMAIN_UNKNOWN")
+        workload, domain, refusal = "", "", None
+        try:
+            workload, domain = _name_of(parsed, name_kinds)
+            _check_trust(parsed, chain_pem, domain, trust_domain, stores)
+        except errors.Unauthenticated as error:
+            workload, domain, refusal = "", "", error
         return Certificate(
-            identity=identity,
+            workload=workload,
+            trust_domain=domain,
+            refusal=refusal,
             serial=parsed.serial_number,
+            thumbprint=thumbprint_of(parsed),
             not_before_seconds=parsed.not_valid_before_utc.timestamp(),
             not_after_seconds=parsed.not_valid_after_utc.timestamp(),
         )
@@ -67,11 +105,17 @@ def parse(pem: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         weak = _weakness(certificate)
+        _ = certificate.subject  # read only when it is looked at: better here than amid the rest
     except Exception as error:
         raise errors.Unauthenticated("the certificate is malformed", reason="CERTIFICATE_MALFORMED") from error
     if weak:
         raise errors.Unauthenticated(weak, reason="CERTIFICATE_WEAK")
     return certificate
+
+
+def thumbprint_of(certificate: x509.Certificate) -> str:
+    """Return what a token that is bound to the certificate says of it (RFC 8705, section 3.1)."""
+    return base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
 
 
 def _weakness(certificate: x509.Certificate) -> str:
@@ -90,16 +134,75 @@ def _weakness(certificate: x509.Certificate) -> str:
     return "a CA's certificate is no client's" if constraints.ca else ""
 
 
-def _identity_of(certificate: x509.Certificate) -> spiffe.SpiffeId:
-    """Return the one SPIFFE ID (X.509-SVID document, section 2: exactly one URI SAN)."""
+def _name_of(certificate: x509.Certificate, kinds: Sequence[NameKind]) -> tuple[str, str]:
+    """Return the first accepted name, and the trust domain where it has one."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if uris and NameKind.SPIFFE in kinds:  # a certificate that claims an identity is held to its rules
+        identity = _spiffe_id(uris)
+        return str(identity), identity.trust_domain
+    dns_names = names.get_values_for_type(x509.DNSName)
+    for kind in kinds:
+        if kind is NameKind.DNS and len(dns_names) == 1 and _is_plain(dns_names[0]):
+            return f"dns:{dns_names[0].lower()}", ""
+        if kind is NameKind.COMMON_NAME:
+            common_names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+            if len(common_names) == 1 and _is_plain(common_names[0]):
+                return f"cn:{common_names[0]}", ""
+    if NameKind.SPIFFE in kinds:
+        _spiffe_id(uris)
+    raise errors.Unauthenticated("the certificate has no name that is accepted", reason="CERTIFICATE_NAME_MISSING")
+
+
+def _spiffe_id(uris: list[str]) -> spiffe.SpiffeId:
+    """Return the one SPIFFE ID (X.509-SVID document, section 2: exactly one URI SAN)."""
     if len(uris) != 1:
         raise errors.Unauthenticated("the certificate must name one SPIFFE ID", reason="SPIFFE_ID_NOT_ONE")
     try:
         return spiffe.parse(uris[0])
     except ValueError as error:
         raise errors.Unauthenticated("the SPIFFE ID is malformed", reason="SPIFFE_ID_MALFORMED") from error
+
+
+def _is_plain(name: str) -> bool:
+    return name.isascii() and name.isprintable() and "*" not in name and bool(name.strip())
+
+
+def _check_trust(
+    certificate: x509.Certificate, chain_pem: bytes, domain: str, own: str, stores: Mapping[str, Store]
+) -> None:
+    """Refuse a workload of a domain that is not ours or federated, or one that another domain's CA vouches for."""
+    if domain and domain != own and domain not in stores:
+        raise errors.Unauthenticated("the trust domain is not accepted", reason="TRUST_DOMAIN_UNKNOWN")
+    if not stores:
+        return  # one bundle for all: TLS has verified against it
+    store = stores[domain or own]
+    try:
+        intermediates = x509.load_pem_x509_certificates(chain_pem) if chain_pem else []
+        verifier = (
+            PolicyBuilder()
+            .store(store)
+            .time(certificate.not_valid_before_utc)  # whether it is valid now is looked at on each call
+            .extension_policies(
+                ca_policy=ExtensionPolicy.permit_all().require_present(
+                    x509.BasicConstraints, Criticality.AGNOSTIC, _must_be_ca
+                ),
+                ee_policy=ExtensionPolicy.permit_all(),
+            )
+            .build_client_verifier()
+        )
+        verifier.verify(certificate, [each for each in intermediates if each != certificate])
+    except (VerificationError, ValueError) as error:
+        raise errors.Unauthenticated(
+            "the trust domain is not accepted",
+            reason="TRUST_DOMAIN_UNKNOWN",
+            recorded_reason="TRUST_DOMAIN_FOREIGN_CA",
+        ) from error
+
+
+def _must_be_ca(_policy: object, _certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
+    if not constraints.ca:
+        raise ValueError("an issuer is no CA")

@@ -40,8 +40,11 @@ class Who(Section):
             raise ValueError('name a "subject", a "group" or a "workload"')
         if self.issuer and not (self.subject or self.group):
             raise ValueError('"issuer" needs a "subject" or a "group": a workload alone speaks of calls without token')
-        if self.workload and not self.workload.startswith("spiffe://"):
-            raise ValueError('"workload" is a SPIFFE ID, such as spiffe://example.org/ns/shop/sa/orders')
+        if self.workload and not self.workload.startswith(("spiffe://", "dns:", "cn:")):
+            raise ValueError(
+                '"workload" is a SPIFFE ID, such as spiffe://example.org/ns/shop/sa/orders, '
+                'or "dns:" or "cn:" and a name, where the settings accept such certificates'
+            )
         if "*" in self.workload.removeprefix("spiffe://").partition("/")[0]:
             raise ValueError('"workload" names its trust domain in full; "*" may stand in the path')
         return self

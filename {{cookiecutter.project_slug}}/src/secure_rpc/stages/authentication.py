@@ -7,9 +7,10 @@ from collections.abc import Awaitable
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
-from secure_rpc.identity.principal import Identities
+from secure_rpc.identity.principal import Identities, Shown
 
 TLS_1_3 = b"TLSv1.3"
+API_KEY = "x-api-key"
 
 
 class Authentication:
@@ -27,7 +28,7 @@ class Authentication:
     def bind(self, method: Method) -> Middleware:
         """Ask for an identity everywhere but in public methods; those ask for a sound certificate all the same."""
         identities = self._identities
-        identify, workload_of = identities.identify, identities.workload_of
+        known, verify, workload_of = identities.known, identities.verify, identities.workload_of
 
         def check_transport(call: Call) -> None:
             if self._tls_1_3_only and call.peer.tls_version != TLS_1_3:
@@ -35,13 +36,22 @@ class Authentication:
 
         def authenticate(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)
+            peer = call.peer
+            shown = Shown(peer.certificate_pem, peer.chain_pem, call.header("authorization"), call.header(API_KEY))
+            principal = known(shown)
+            if principal is None:
+                return verify_first(call, shown, proceed)
+            call.principal, call.workload = principal, principal.workload
+            return proceed(call)
+
+        async def verify_first(call: Call, shown: Shown, proceed: Proceed) -> None:
             try:
-                call.principal = identify(call.peer, call.header("authorization"))
+                principal = await verify(shown)
             except errors.StatusError:
                 call.workload = workload_of(call.peer)  # for the audit: whose token was refused
                 raise
-            call.workload = call.principal.workload
-            return proceed(call)
+            call.principal, call.workload = principal, principal.workload
+            await proceed(call)
 
         def let_in(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)

@@ -42,6 +42,26 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.issuer_fetches = Gauge(
+            "secure_rpc_issuer_key_fetches",
+            "Fetches of an issuer's keys since the start, by how they ended.",
+            ("issuer", "result"),
+            registry=self.registry,
+        )
+        self.issuer_keys_age = Gauge(
+            "secure_rpc_issuer_keys_age_seconds", "Age of an issuer's keys.", ("issuer",), registry=self.registry
+        )
+        self.introspection = Histogram(
+            "secure_rpc_introspection_duration_seconds",
+            "Time that an issuer took to answer about a token.",
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        self.api_key_failures = Counter(
+            "secure_rpc_api_key_file_failures",
+            "Changes of the file of API keys that could not be read; the keys before them still count.",
+            registry=self.registry,
+        )
         self.audit_records = Counter("secure_rpc_audit_records", "Audit records written.", registry=self.registry)
         self.audit_failures = Counter(
             "secure_rpc_audit_write_failures", "Failed attempts to write audit records.", registry=self.registry

@@ -6,7 +6,7 @@ gRPC starts with a key that does not fit, an expired certificate or an empty CA 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,11 @@ class ServerCertificate:
 
 
 def load(
-    certificate_file: Path, key_file: Path, client_ca_file: Path, clock: Callable[[], float] = time.time
+    certificate_file: Path,
+    key_file: Path,
+    client_ca_file: Path,
+    federated_bundle_files: Sequence[Path] = (),
+    clock: Callable[[], float] = time.time,
 ) -> ServerCertificate:
     """Read and judge a server's credentials.
 
@@ -42,13 +46,22 @@ def load(
         certificate_file: the leaf, then its intermediates, PEM.
         key_file: the leaf's key, PEM, not encrypted.
         client_ca_file: the CAs whose clients are let in, PEM.
+        federated_bundle_files: those of other trust domains, whose clients are let in too, PEM.
         clock: gives Unix time in seconds.
 
     Raises:
         ConfigurationError: a file is missing or malformed, the key does not fit, something has expired.
     """
-    chain_pem, chain = _certificates("tls.certificate_file", certificate_file)
-    ca_pem, authorities = _certificates("tls.client_ca_file", client_ca_file)
+    chain_pem, chain = certificates("tls.certificate_file", certificate_file)
+    ca_pem, authorities = certificates("tls.client_ca_file", client_ca_file)
+    judged = [
+        ("tls.certificate_file", certificate_file, chain[:1]),
+        ("tls.client_ca_file", client_ca_file, authorities),
+    ]
+    for file in federated_bundle_files:
+        bundle_pem, bundle = certificates("authentication.federated_trust_domains", file)
+        ca_pem, authorities = ca_pem + b"\n" + bundle_pem, authorities + bundle
+        judged.append(("authentication.federated_trust_domains", file, bundle))
     key_pem = _read("tls.key_file", key_file)
     try:
         key = load_pem_private_key(key_pem, password=None)
@@ -56,11 +69,8 @@ def load(
         raise ConfigurationError(f"tls.key_file: {key_file} is no key that can be read: {error}") from None
     if key.public_key() != chain[0].public_key():
         raise ConfigurationError(f"tls.key_file: {key_file} does not belong to the certificate in {certificate_file}")
-    for name, file, certificates in (
-        ("tls.certificate_file", certificate_file, chain[:1]),
-        ("tls.client_ca_file", client_ca_file, authorities),
-    ):
-        for certificate in certificates:
+    for name, file, loaded in judged:
+        for certificate in loaded:
             if certificate.not_valid_after_utc.timestamp() <= clock():
                 subject, end = certificate.subject.rfc4514_string(), certificate.not_valid_after_utc
                 raise ConfigurationError(f"{name}: {file}: {subject!r} expired {end:%Y-%m-%d %H:%M} UTC; renew it")
@@ -82,7 +92,12 @@ def _read(name: str, file: Path) -> bytes:
         ) from None
 
 
-def _certificates(name: str, file: Path) -> tuple[bytes, list[x509.Certificate]]:
+def certificates(name: str, file: Path) -> tuple[bytes, list[x509.Certificate]]:
+    """Return a file of certificates, as it is and parsed.
+
+    Raises:
+        ConfigurationError: it cannot be read, or holds none.
+    """
     pem = _read(name, file)
     try:
         return pem, x509.load_pem_x509_certificates(pem)
