@@ -16,10 +16,11 @@ from grpc_status import rpc_status
 from rich.console import Console
 
 from secure_rpc.chain import CORRELATION_ID_KEY
-from secure_rpc.client import TokenSource, connect, failure_of
+from secure_rpc.client import connect, failure_of
 from secure_rpc.configuration import ConfigurationError, did_you_mean
 from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.platform import Application
+from secure_rpc.token_sources import TokenSource
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -5,50 +5,36 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
-from rich.console import Console
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import calling
-from secure_rpc.configuration import ConfigurationError
+from secure_rpc.cli import api_keys, calling, credentials
+from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.platform import Application
-from secure_rpc.server import Server, ServingLoopCrashed
+from secure_rpc.server import Server
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import logging
 from secure_rpc.tls import floor
-
-EX_CONFIG = 78  # sysexits.h
-EX_SOFTWARE = 70
-
-Config = Annotated[Path, typer.Option(help="The settings.", envvar=settings_module.CONFIG_VARIABLE)]
-Folder = Annotated[Path, typer.Option(help="Where the development files are.")]
-CallersFile = Annotated[Path, typer.Option(help="Who there is to call as.")]
-
-DEFAULT_CONFIG = Path("config/dev.yaml")
-DEFAULT_CALLERS = Path("config/dev_callers.yaml")
-
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def build(application_module: str) -> typer.Typer:
     """Return the command line of the service whose `APPLICATION` stands in the module."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-    pki, token, audit = (typer.Typer(no_args_is_help=True) for _ in range(3))
-    app.add_typer(pki, name="pki", help="Certificates.")
-    app.add_typer(token, name="token", help="Access tokens for development.")
+    audit = typer.Typer(no_args_is_help=True)
+    app.add_typer(credentials.pki_commands(), name="pki", help="Certificates.")
+    app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
     app.add_typer(audit, name="audit", help="The audit log.")
+    app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
 
     @app.command()
-    def serve(config: Config = DEFAULT_CONFIG) -> None:
+    def serve(config: Config = default_config) -> None:
         """Start the service, until SIGTERM or Ctrl-C."""
         with told_to_people():
             settings = settings_module.load(config)
@@ -60,10 +46,10 @@ def build(application_module: str) -> typer.Typer:
     @app.command()
     def call(
         method: Annotated[str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method.")] = "",
-        config: Config = DEFAULT_CONFIG,
+        config: Config = default_config,
         data: Annotated[list[str] | None, typer.Option(help="A request in JSON; several for a stream.")] = None,
         caller: Annotated[str, typer.Option("--as", help="Who calls; empty for a call without token.")] = "",
-        callers: CallersFile = DEFAULT_CALLERS,
+        callers: CallersFile = default_callers,
         folder: Folder = development.FOLDER,
         target: Annotated[str, typer.Option(help="host:port; that of the settings if empty.")] = "",
     ) -> None:
@@ -81,34 +67,10 @@ def build(application_module: str) -> typer.Typer:
             asked = calling.Ask(calling.find(methods, method), tuple(data or ()), target or settings.listen.address)
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 
-    @pki.command("init")
-    def pki_init(
-        config: Config = DEFAULT_CONFIG,
-        folder: Folder = development.FOLDER,
-        renew: Annotated[bool, typer.Option(help="Make them anew, even if they are valid.")] = False,  # noqa: FBT002
-    ) -> None:
-        """Make the CA, certificates and token keys of a developer's machine, where they are missing or soon expire."""
-        with told_to_people():
-            settings = settings_module.load(config)
-            made = development.prepare(settings, development.DevelopmentFiles(folder), renew=renew)
-            typer.echo(f"development certificates {'made' if made else 'found'} in {folder}")
-
-    @token.command("new")
-    def token_new(
-        caller: Annotated[str, typer.Argument(help="Who calls.")],
-        config: Config = DEFAULT_CONFIG,
-        callers: CallersFile = DEFAULT_CALLERS,
-        folder: Folder = development.FOLDER,
-    ) -> None:
-        """Print a token of the development issuer, for clients that are not ours."""
-        with told_to_people():
-            issuer = development.token_issuer(settings_module.load(config), development.DevelopmentFiles(folder))
-            typer.echo(issuer.token(find_caller(load_callers(callers), caller)))
-
     @audit.command("verify")
     def audit_verify_command(
         file: Annotated[Path | None, typer.Argument(help="The log; that of the settings if not given.")] = None,
-        config: Config = DEFAULT_CONFIG,
+        config: Config = default_config,
     ) -> None:
         """Check that no record was changed, taken out or cut off. Exits with 1 where one was."""
         with told_to_people():
@@ -150,19 +112,3 @@ def configure_logging(settings: Settings) -> None:
             "deployment_id": origin.deployment_id,
         },
     )
-
-
-@contextmanager
-def told_to_people() -> Iterator[None]:
-    """End the process with a readable message where a person can mend what is wrong."""
-    try:
-        yield
-    except ConfigurationError as error:
-        errors.print("cannot start:" if len(error.problems) == 1 else f"cannot start, {len(error.problems)} problems:")
-        for problem in error.problems:
-            errors.print(f"  {problem}", style="red", markup=False)
-        sys.exit(EX_CONFIG)
-    except ServingLoopCrashed as error:
-        cause = f": {error.__cause__!r}" if error.__cause__ else ""
-        errors.print(f"{error}{cause}; the process ends so that it is started again", markup=False)
-        sys.exit(EX_SOFTWARE)

@@ -1,0 +1,63 @@
+"""The commands about certificates and tokens: pki init, token new, token inspect."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from secure_rpc import settings as settings_module
+from secure_rpc.cli import inspecting
+from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
+from secure_rpc.dev import setup as development
+from secure_rpc.dev.issuer import find_caller, load_callers
+
+
+def pki_commands() -> typer.Typer:
+    """Return the commands about certificates."""
+    pki = typer.Typer(no_args_is_help=True)
+
+    @pki.command("init")
+    def pki_init(
+        config: Config = default_config,
+        folder: Folder = development.FOLDER,
+        renew: Annotated[bool, typer.Option(help="Make them anew, even if they are valid.")] = False,  # noqa: FBT002
+    ) -> None:
+        """Make the CA, certificates and token keys of a developer's machine, where they are missing or soon expire."""
+        with told_to_people():
+            settings = settings_module.load(config)
+            made = development.prepare(settings, development.DevelopmentFiles(folder), renew=renew)
+            typer.echo(f"development certificates {'made' if made else 'found'} in {folder}")
+
+    @pki.callback()
+    def several() -> None:
+        """Have `init` stay a command of its own, also while it is the only one."""
+
+    return pki
+
+
+def token_commands() -> typer.Typer:
+    """Return the commands about tokens."""
+    token = typer.Typer(no_args_is_help=True)
+
+    @token.command("new")
+    def token_new(
+        caller: Annotated[str, typer.Argument(help="Who calls.")],
+        config: Config = default_config,
+        callers: CallersFile = default_callers,
+        folder: Folder = development.FOLDER,
+    ) -> None:
+        """Print a token of the development issuer, for clients that are not ours."""
+        with told_to_people():
+            issuer = development.token_issuer(settings_module.load(config), development.DevelopmentFiles(folder))
+            typer.echo(issuer.token(find_caller(load_callers(callers), caller)))
+
+    @token.command("inspect")
+    def token_inspect(config: Config = default_config) -> None:
+        """Explain the token on standard input, held against the settings; exits with 1 if it would be refused."""
+        with told_to_people():
+            if not asyncio.run(inspecting.inspect(settings_module.load(config), inspecting.read_token())):
+                raise typer.Exit(1)
+
+    return token
