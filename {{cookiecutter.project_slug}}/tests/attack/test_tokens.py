@@ -49,17 +49,17 @@ async def test_a_token_is_believed_by_no_kind_of_method(target: Target, name: st
         await refuse(target, shape, forge(parts_of(target.service.issuer)), reason)
 
 
-async def test_a_token_that_was_believed_is_verified_anew_once_it_has_expired(
+async def test_a_token_that_was_believed_is_refused_once_it_has_expired(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = target.token()
     assert (await target.ask("Unary", authorization=f"Bearer {token}")).code.name == "OK"
     later = claims_of(token)["exp"] + 31  # the leeway is 30 s
     identities = target.service.server.platform.identities
-    [known] = [principal for key, principal in identities._known.items() if key[1] == f"Bearer {token}"]
-    assert known.expires_at_seconds < later
-    misses = identities.use.misses
+    [known] = [principal for key, principal in identities._known.items() if key.authorization == f"Bearer {token}"]
+    assert known.until_seconds < later
     monkeypatch.setattr(identities, "_clock", lambda: later)
+    misses = identities.use.misses
     await target.ask("Unary", authorization=f"Bearer {token}")
     assert identities.use.misses == misses + 1, "an expired principal was remembered"
 

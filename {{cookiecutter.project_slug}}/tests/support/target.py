@@ -34,7 +34,7 @@ SETTINGS = f"""
 service: {{ name: probe }}
 tls: {{ certificate_file: server.pem, key_file: server.key, client_ca_file: ca.pem }}
 authentication:
-  trust_domains: [{TRUST_DOMAIN}]
+  trust_domain: {TRUST_DOMAIN}
   credentials: both
   issuers: [{{ issuer: "{ISSUER}", jwks_file: jwks.json, audiences: [{AUDIENCE}] }}]
 authorization:

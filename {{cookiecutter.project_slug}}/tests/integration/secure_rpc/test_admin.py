@@ -60,7 +60,7 @@ async def test_calls_are_counted_by_method_and_status(target: Target, admin: htt
 async def test_metrics_name_nobody(target: Target, admin: httpx.AsyncClient) -> None:
     assert await target.is_served()
     text = (await admin.get("/metrics")).text
-    for name in ("alice", "acme", "developer", "issuer", "127.0.0.1"):
+    for name in ("alice", "acme", "developer", "127.0.0.1"):
         assert name not in text
 
 

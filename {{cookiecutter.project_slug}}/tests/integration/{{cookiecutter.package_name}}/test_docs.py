@@ -10,9 +10,9 @@ import grpc
 import pytest
 from pydantic import BaseModel
 
-from secure_rpc.identity.token import Issuer
+from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
-from secure_rpc.settings import Settings
+from secure_rpc.settings import Exchange, Settings
 from secure_rpc.state.quota import Quota
 from secure_rpc.testing.service import run_service
 
@@ -59,8 +59,10 @@ async def test_the_example_stage_closes_writing_methods_and_no_others(
 
 
 def shown(value: Any) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, tuple):
-        return ", ".join(f"`{item}`" for item in value) or "none"
+        return ", ".join(map(shown, value)) or "none"
     if isinstance(value, Enum):
         value = value.value
     return f"`{value}`" if value != "" else "empty"
@@ -80,10 +82,16 @@ def defaults_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 
 def test_the_page_on_settings_has_every_key_and_its_default() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", Path("docs/settings.md").read_text(), re.MULTILINE)
-    free = {"quotas": "`default`: 1000 calls a second", "authorization.contracts": "none"}
+    free = {
+        "quotas": "`default`: 1000 calls a second",
+        "authorization.contracts": "none",
+        "authentication.federated_trust_domains": "none",
+    }
     expected = [
         *(defaults_of(Settings) | free).items(),
         *defaults_of(Issuer).items(),
+        *defaults_of(Introspection).items(),
+        *defaults_of(Exchange).items(),
         *defaults_of(Quota).items(),
     ]
     assert rows == expected

@@ -15,9 +15,9 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
-from secure_rpc import client
 from secure_rpc.client import connect
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.token_sources import TokenUnavailable
 from secure_rpc.v1 import access_pb2
 
 from support.certificates import Certificates, issue
@@ -115,11 +115,11 @@ async def test_a_call_arrives_by_mutual_tls(world: World) -> None:
     assert await world.call("Read") == b""
 
 
-def test_there_is_no_way_to_make_a_plaintext_channel() -> None:
+def test_connect_has_no_way_to_make_a_plaintext_channel() -> None:
     parameters = inspect.signature(connect).parameters
     required = {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
     assert required == {"target", "certificate_file", "key_file", "ca_file"}
-    assert "insecure" not in inspect.getsource(client)
+    assert "insecure" not in inspect.getsource(connect)
 
 
 async def test_no_token_is_sent_to_a_server_without_tls(world: World) -> None:
@@ -203,6 +203,24 @@ async def test_each_call_asks_for_its_token(world: World) -> None:
 async def test_where_there_is_no_token_no_header_is_sent(world: World, token: Callable[[], str] | None) -> None:
     await world.call("Read", world.connect(token=token))
     assert "authorization" not in world.tried.attempts[0]
+
+
+async def test_an_api_key_goes_in_a_header_of_its_own_and_is_asked_for_each_time(world: World) -> None:
+    numbers = itertools.count(1)
+    channel = world.connect(api_key=lambda: f"id.key-{next(numbers)}")
+    for _ in range(2):
+        await world.call("Read", channel)
+    assert [attempt["x-api-key"] for attempt in world.tried.attempts] == ["id.key-1", "id.key-2"]
+    assert "authorization" not in world.tried.attempts[0]
+
+
+async def test_an_api_key_source_that_fails_ends_the_call_and_sends_nothing(world: World) -> None:
+    def fail() -> str:
+        raise TokenUnavailable("no key today")
+
+    with pytest.raises(grpc.aio.AioRpcError):
+        await world.call("Create", world.connect(api_key=fail), timeout=5)
+    assert world.tried.attempts == []
 
 
 async def test_a_token_source_that_fails_ends_the_call_and_sends_nothing(world: World) -> None:

@@ -16,11 +16,12 @@ from secure_rpc.configuration import ConfigurationError, model_in
 from secure_rpc.settings import PREFIX, Settings, load
 
 METHOD = "/a.B/C"
+ENTRIES = {"issuers": ".0", "quotas": ".default", "contracts": f".{METHOD}", "federated_trust_domains": ".partner"}
 SOUND: dict[str, Any] = {
     "service": {"name": "orders"},
     "tls": {"certificate_file": "server.pem", "key_file": "server.key", "client_ca_file": "ca.pem"},
     "authentication": {
-        "trust_domains": ["example.org"],
+        "trust_domain": "example.org",
         "issuers": [{"issuer": "https://issuer.example.org", "jwks_file": "jwks.json", "audiences": ["orders"]}],
     },
     "authorization": {"policy_file": "policy.yaml", "contracts": {METHOD: {"public": True}}},
@@ -97,13 +98,13 @@ def test_the_environment_stands_over_the_file(file: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("SECURE_RPC_SERVICE__NAME", "invoices")
     monkeypatch.setenv("secure_rpc_service__cluster", "eu-1")
     monkeypatch.setenv("SECURE_RPC_QUOTAS__BULK__CALLS", "3")
-    monkeypatch.setenv("SECURE_RPC_AUTHENTICATION__TRUST_DOMAINS", '["a.example", "b.example"]')
+    monkeypatch.setenv("SECURE_RPC_AUTHENTICATION__TRUST_DOMAIN", "a.example")
     monkeypatch.setenv("SECURE_RPC_LIMITS", '{"max_connections": 5}')
     monkeypatch.setenv("SECURE_RPC_REMEMBERED_CALLERS", "7")
     settings = load(file)
     assert (settings.service.name, settings.service.cluster) == ("invoices", "eu-1")
     assert (settings.quotas["bulk"].calls, settings.quotas["default"].calls) == (3, 10)
-    assert settings.authentication.trust_domains == ("a.example", "b.example")
+    assert settings.authentication.trust_domain == "a.example"
     assert (settings.limits.max_connections, settings.limits.max_concurrent_streams) == (5, 100)
     assert settings.remembered_callers == 7
 
@@ -130,7 +131,7 @@ def _sections(model: type[BaseModel] = Settings, place: str = "") -> Iterator[st
     for name, found in model.model_fields.items():
         inner = model_in(found.annotation)
         if inner is not None:
-            entry = {"issuers": ".0", "quotas": ".default", "contracts": f".{METHOD}"}.get(name, "")
+            entry = ENTRIES.get(name, "")
             yield from _sections(inner, f"{place}.{name}{entry}".lstrip("."))
 
 
@@ -229,9 +230,8 @@ def test_a_key_that_stands_twice_is_refused(file: Path) -> None:
         ("listen.address", "localhost:65536", "an address has a host and a port"),
         ("listen.admin_address", "localhost:http", "an address has a host and a port"),
         ("tls.minimum_version", "TLSv1.1", "Input should be 'TLSv1.2' or 'TLSv1.3'"),
-        ("authentication.trust_domains", ["Example.org"], "a trust domain has 1 to 255 lower-case letters"),
-        ("authentication.trust_domains", [], "at least 1 item"),
-        ("authentication.credentials", "token", "Input should be 'certificate' or 'both'"),
+        ("authentication.trust_domain", "Example.org", "a trust domain has 1 to 255 lower-case letters"),
+        ("authentication.trust_domain", "", "a trust domain has 1 to 255 lower-case letters"),
         ("authentication.remembered_identities", 0, "greater than 0"),
         ("quotas", {"bulk": {"calls": 1}}, 'the class "default" is missing'),
         ("quotas.default", {"calls": 0}, "greater than 0"),
@@ -264,7 +264,7 @@ def test_a_bad_value_is_told_with_key_line_and_what_would_do(file: Path, place: 
     [
         ("LISTEN__ADDRESS", "nowhere", "\"listen.address\" is 'nowhere': an address has a host and a port"),
         ("QUOTAS__DEFAULT__CALLS", "many", "\"quotas.default.calls\" is 'many': Input should be a valid integer"),
-        ("AUTHENTICATION__TRUST_DOMAINS", "example.org", "\"authentication.trust_domains\" is 'example.org': "),
+        ("AUTHENTICATION__TRUST_DOMAIN", "a/b", "\"authentication.trust_domain\" is 'a/b': a trust domain has 1 to "),
         ("AUTHENTICATION__ISSUERS", "[{", "\"authentication.issuers\" is '[{': "),
         ("LISTEN", "{", "\"listen\" is '{': "),
         ("QUOTAS", "ten", "\"quotas\" is 'ten': "),
@@ -290,7 +290,7 @@ def test_what_is_missing_is_told(file: Path) -> None:
 def test_tokens_need_an_issuer(file: Path) -> None:
     write(file, with_setting("authentication.issuers", []))
     [found] = problems(file)
-    assert 'credentials are "both", but no issuer of tokens is named under "issuers"' in found
+    assert 'tokens are asked for, but no issuer of tokens is named under "issuers"' in found
     certificate = with_setting("authentication.issuers", [])
     certificate["authentication"]["credentials"] = "certificate"
     write(file, certificate)

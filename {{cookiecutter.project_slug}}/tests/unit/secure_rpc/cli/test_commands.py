@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.record import AuditRecord
 from secure_rpc.cli import calling
-from secure_rpc.cli.main import EX_CONFIG, build
+from secure_rpc.cli.main import build
+from secure_rpc.cli.people import EX_CONFIG
 from secure_rpc.dev.issuer import Caller, load_callers
-from secure_rpc.identity.token import Issuer, TokenVerifier
+from secure_rpc.identity.issuer import Issuer
+from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.platform import Application
 from secure_rpc.settings import PREFIX, load
 
@@ -59,7 +61,7 @@ class Shell:
     def issuers(self) -> tuple[Issuer, ...]:
         """Return the issuers of the settings, whose files are in the folder."""
         return tuple(
-            issuer.model_copy(update={"jwks_file": self.folder / issuer.jwks_file})
+            issuer.model_copy(update={"jwks_file": self.folder / (issuer.jwks_file or "none")})
             for issuer in load(self.folder / "config/dev.yaml").authentication.issuers
         )
 
@@ -126,12 +128,14 @@ def invoke(application: Application, shell: Shell, monkeypatch: pytest.MonkeyPat
 Invoke = Callable[..., Ended]
 
 
-def test_a_token_is_printed_that_the_service_believes(invoke: Invoke, shell: Shell, callers: dict[str, Caller]) -> None:
+async def test_a_token_is_printed_that_the_service_believes(
+    invoke: Invoke, shell: Shell, callers: dict[str, Caller]
+) -> None:
     invoke("pki", "init")
     for name, caller in callers.items():
         made = invoke("token", "new", name)
         assert (made.code, made.err) == (0, "")
-        found = TokenVerifier(shell.issuers).verify(made.out.strip())
+        found = await TokenVerifier(shell.issuers).verify(made.out.strip())
         assert (found.subject, found.tenants) == (caller.subject, frozenset(caller.tenants))
 
 
@@ -164,7 +168,7 @@ def test_the_methods_of_the_service_are_listed(invoke: Invoke, application: Appl
         (("serve", "--config", "none.yaml"), "none.yaml: cannot be read"),
         (("token", "new", "nobody-of-that-name"), 'there is no caller "nobody-of-that-name"; known: '),
         (("token", "new", "nobody", "--callers", "none.yaml"), "none.yaml: cannot be read"),
-        (("token", "new", "nobody", "--folder", "none"), "none/issuer.key cannot be read"),
+        (("token", "new", "nobody", "--folder", "none"), "authentication.issuers: none has its jwks_file in none; "),
         (("pki", "init", "--folder", "elsewhere"), "is not in elsewhere: only development files are made"),
         (("call", "Unheard/Of"), 'there is no method "Unheard/Of"; '),
     ],

@@ -12,7 +12,7 @@ from cryptography import x509
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, Request
 from secure_rpc.dev.setup import DevelopmentFiles, prepare, token_issuer
-from secure_rpc.identity.token import TokenVerifier
+from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.settings import Settings
 from secure_rpc.tls import credentials
 
@@ -26,7 +26,7 @@ def settings_in(folder: Path, **said: Any) -> Settings:
             "client_ca_file": folder / "ca.pem",
         },
         "authentication": {
-            "trust_domains": ["example.org"],
+            "trust_domain": "example.org",
             "issuers": [
                 {"issuer": "https://issuer.example.org", "jwks_file": folder / "jwks.json", "audiences": ["orders"]}
             ],
@@ -131,9 +131,7 @@ def test_a_link_out_of_the_folder_is_not_followed(files: DevelopmentFiles, tmp_p
 
 
 def test_without_an_issuer_no_token_can_be_made(files: DevelopmentFiles) -> None:
-    settings = settings_in(
-        files.folder, authentication={"trust_domains": ["example.org"], "credentials": "certificate"}
-    )
+    settings = settings_in(files.folder, authentication={"trust_domain": "example.org", "credentials": "certificate"})
     assert prepare(settings, files)
     assert not files.issuer_key.exists()
     assert not prepare(settings, files)

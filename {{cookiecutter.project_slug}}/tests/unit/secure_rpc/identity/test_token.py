@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -15,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt import api_jws
-from pydantic import ValidationError
 
 from secure_rpc import errors
 from secure_rpc.dev.issuer import Caller, TokenIssuer
-from secure_rpc.identity.token import Issuer, TokenVerifier, bearer_token
+from secure_rpc.identity.issuer import Issuer
+from secure_rpc.identity.token import bearer_token
+from secure_rpc.identity.tokens import TokenVerifier
 
 ALICE = Caller(subject="alice", tenants=("acme", "globex"), groups=("admins",))
 
@@ -45,17 +47,17 @@ def usual(issuer: TokenIssuer, **claims: Any) -> dict[str, Any]:
     return {"iss": issuer.issuer, "aud": "orders", "sub": "alice", "iat": now, "exp": now + 60, **claims}
 
 
-def reason(verifier: TokenVerifier, token: str) -> str:
+async def reason(verifier: TokenVerifier, token: str) -> str:
     with pytest.raises(errors.Unauthenticated) as caught:
-        verifier.verify(token)
+        await verifier.verify(token)
     assert caught.value.message == "the token is not accepted"
     return caught.value.reason
 
 
-def test_a_sound_token_tells_who_calls(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+async def test_a_sound_token_tells_who_calls(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
     expiry = int(time.time()) + 60
-    token = verifier.verify(issuer.token(ALICE, exp=expiry, extra="kept"))
-    assert (token.issuer, token.subject) == (issuer.issuer, "alice")
+    token = await verifier.verify(issuer.token(ALICE, exp=expiry, extra="kept"))
+    assert (token.issuer.issuer, token.subject) == (issuer.issuer, "alice")
     assert token.tenants == {"acme", "globex"}
     assert token.groups == {"admins"}
     assert token.expires_at_seconds == expiry + 30  # the leeway
@@ -63,11 +65,11 @@ def test_a_sound_token_tells_who_calls(verifier: TokenVerifier, issuer: TokenIss
     assert "kept" not in repr(token)
 
 
-def test_one_tenant_may_stand_without_a_list_and_none_may_be_left_out(
+async def test_one_tenant_may_stand_without_a_list_and_none_may_be_left_out(
     verifier: TokenVerifier, issuer: TokenIssuer
 ) -> None:
-    assert verifier.verify(issuer.token(ALICE, tenant="acme")).tenants == {"acme"}
-    assert verifier.verify(issuer.token(ALICE, tenant=None, groups=None)).tenants == frozenset()
+    assert (await verifier.verify(issuer.token(ALICE, tenant="acme"))).tenants == {"acme"}
+    assert (await verifier.verify(issuer.token(ALICE, tenant=None, groups=None))).tenants == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -98,15 +100,15 @@ def test_one_tenant_may_stand_without_a_list_and_none_may_be_left_out(
         ({"exp": float("inf")}, "TOKEN_INVALID"),
     ],
 )
-def test_a_claim_that_is_wrong_is_refused(
+async def test_a_claim_that_is_wrong_is_refused(
     verifier: TokenVerifier, issuer: TokenIssuer, claims: dict[str, Any], expected: str
 ) -> None:
-    assert reason(verifier, issuer.token(ALICE, **claims)) == expected
+    assert await reason(verifier, issuer.token(ALICE, **claims)) == expected
 
 
 @pytest.mark.parametrize("iss", [5, ["https://issuer.example.org"], {}, True])
-def test_an_issuer_that_is_no_text_is_refused(verifier: TokenVerifier, issuer: TokenIssuer, iss: Any) -> None:
-    assert reason(verifier, signed(issuer, usual(issuer, iss=iss))) in {"TOKEN_ISSUER_UNKNOWN", "TOKEN_MALFORMED"}
+async def test_an_issuer_that_is_no_text_is_refused(verifier: TokenVerifier, issuer: TokenIssuer, iss: Any) -> None:
+    assert await reason(verifier, signed(issuer, usual(issuer, iss=iss))) in {"TOKEN_ISSUER_UNKNOWN", "TOKEN_MALFORMED"}
 
 
 @pytest.mark.parametrize(
@@ -120,14 +122,14 @@ def test_an_issuer_that_is_no_text_is_refused(verifier: TokenVerifier, issuer: T
         ("iat", -40, "TOKEN_NOT_YET_VALID"),
     ],
 )
-def test_clocks_may_differ_by_the_leeway_and_not_by_more(
+async def test_clocks_may_differ_by_the_leeway_and_not_by_more(
     verifier: TokenVerifier, issuer: TokenIssuer, claim: str, ago_seconds: int, expected: str
 ) -> None:
     token = issuer.token(ALICE, **{claim: int(time.time()) - ago_seconds})
     if expected:
-        assert reason(verifier, token) == expected
+        assert await reason(verifier, token) == expected
     else:
-        assert verifier.verify(token).subject == "alice"
+        assert (await verifier.verify(token)).subject == "alice"
 
 
 @pytest.mark.parametrize(
@@ -140,63 +142,63 @@ def test_clocks_may_differ_by_the_leeway_and_not_by_more(
         ({"crit": ["unheard-of"]}, "TOKEN_MALFORMED"),
     ],
 )
-def test_a_header_that_is_wrong_is_refused(
+async def test_a_header_that_is_wrong_is_refused(
     verifier: TokenVerifier, issuer: TokenIssuer, header: dict[str, Any], expected: str
 ) -> None:
-    assert reason(verifier, issuer.sign(usual(issuer), **header)) == expected
+    assert await reason(verifier, issuer.sign(usual(issuer), **header)) == expected
 
 
 @pytest.mark.parametrize("kind", ["AT+JWT", "application/at+jwt"])
-def test_the_type_may_be_written_as_a_media_type(verifier: TokenVerifier, issuer: TokenIssuer, kind: str) -> None:
-    assert verifier.verify(issuer.sign(usual(issuer), typ=kind)).subject == "alice"
+async def test_the_type_may_be_written_as_a_media_type(verifier: TokenVerifier, issuer: TokenIssuer, kind: str) -> None:
+    assert (await verifier.verify(issuer.sign(usual(issuer), typ=kind))).subject == "alice"
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "HS256", "ES384", "RS512", "", 5, None])
-def test_an_algorithm_that_the_issuer_does_not_use_is_refused(
+async def test_an_algorithm_that_the_issuer_does_not_use_is_refused(
     verifier: TokenVerifier, issuer: TokenIssuer, algorithm: Any
 ) -> None:
     header = {"alg": algorithm, "typ": "at+jwt", "kid": issuer.key_id}
     token = assembled(header, usual(issuer), b"")
-    assert reason(verifier, token) in {"TOKEN_ALGORITHM_REFUSED", "TOKEN_MALFORMED"}
+    assert await reason(verifier, token) in {"TOKEN_ALGORITHM_REFUSED", "TOKEN_MALFORMED"}
 
 
-def test_the_public_key_is_no_secret_to_sign_with(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+async def test_the_public_key_is_no_secret_to_sign_with(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
     secret = issuer.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     token = assembled({"alg": "HS256", "typ": "at+jwt", "kid": issuer.key_id}, usual(issuer), b"")
     body = token.rpartition(".")[0]
     forged = f"{body}.{base64url(hmac.digest(secret, body.encode(), hashlib.sha256))}"
-    assert reason(verifier, forged) == "TOKEN_ALGORITHM_REFUSED"
+    assert await reason(verifier, forged) == "TOKEN_ALGORITHM_REFUSED"
 
 
-def test_a_signature_of_another_key_is_refused(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+async def test_a_signature_of_another_key_is_refused(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
     impostor = TokenIssuer(issuer.issuer, issuer.audience)
-    assert reason(verifier, impostor.sign(usual(issuer), kid=issuer.key_id)) == "TOKEN_SIGNATURE_WRONG"
+    assert await reason(verifier, impostor.sign(usual(issuer), kid=issuer.key_id)) == "TOKEN_SIGNATURE_WRONG"
     bringing_its_key = impostor.sign(usual(issuer), kid=issuer.key_id, jwk=impostor.jwks()["keys"][0])
-    assert reason(verifier, bringing_its_key) == "TOKEN_SIGNATURE_WRONG"
+    assert await reason(verifier, bringing_its_key) == "TOKEN_SIGNATURE_WRONG"
 
 
-def test_claims_changed_after_signing_are_refused(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+async def test_claims_changed_after_signing_are_refused(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
     header, _, signature = issuer.token(ALICE).split(".")
     changed = base64url(json.dumps(usual(issuer, sub="root")).encode())
-    assert reason(verifier, f"{header}.{changed}.{signature}") == "TOKEN_SIGNATURE_WRONG"
+    assert await reason(verifier, f"{header}.{changed}.{signature}") == "TOKEN_SIGNATURE_WRONG"
 
 
-def test_an_issuer_cannot_speak_for_another(rules: Issuer, issuer: TokenIssuer, tmp_path: Path) -> None:
+async def test_an_issuer_cannot_speak_for_another(rules: Issuer, issuer: TokenIssuer, tmp_path: Path) -> None:
     other = TokenIssuer("https://partner.example", "orders")
     other.save(tmp_path / "key", tmp_path / "jwks.json")
     partner = Issuer(issuer=other.issuer, jwks_file=tmp_path / "jwks.json", audiences=("orders",))
     both = TokenVerifier((rules, partner))
-    assert both.verify(other.token(ALICE)).issuer == other.issuer
-    assert reason(both, other.token(ALICE, iss=issuer.issuer)) == "TOKEN_KEY_UNKNOWN"
+    assert (await both.verify(other.token(ALICE))).issuer.issuer == other.issuer
+    assert await reason(both, other.token(ALICE, iss=issuer.issuer)) == "TOKEN_KEY_UNKNOWN"
 
 
-def test_a_token_too_large_is_not_parsed(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
-    assert reason(verifier, issuer.token(ALICE, filler="x" * 8192)) == "TOKEN_TOO_LARGE"
+async def test_a_token_too_large_is_not_parsed(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+    assert await reason(verifier, issuer.token(ALICE, filler="x" * 8192)) == "TOKEN_TOO_LARGE"
 
 
 @pytest.mark.parametrize("token", ["", "a", "a.b", "a.b.c", "a.b.c.d.e", "..", "eyJ9.eyJ9.", "\N{SNOWMAN}.b.c"])
-def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
-    assert reason(verifier, token) == "TOKEN_MALFORMED"
+async def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
+    assert await reason(verifier, token) == "TOKEN_MALFORMED"
 
 
 @pytest.mark.parametrize(
@@ -211,24 +213,6 @@ def test_another_scheme_is_refused(header: str) -> None:
     with pytest.raises(errors.Unauthenticated) as caught:
         bearer_token(header)
     assert caught.value.reason == "TOKEN_SCHEME_UNKNOWN"
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"algorithms": ("HS256",)}, "HS256 is not an asymmetric signature; did you mean"),
-        ({"algorithms": ("none",)}, "none is not an asymmetric signature; known: ES256"),
-        ({"algorithms": ()}, "name at least one algorithm"),
-        ({"audiences": ()}, "at least 1 item"),
-        ({"issuer": ""}, "at least 1 character"),
-        ({"leeway_seconds": 301}, "less than or equal to 300"),
-        ({"audience": "orders"}, "Extra inputs are not permitted"),
-    ],
-)
-def test_an_issuer_that_would_not_do_is_refused(wrong: dict[str, Any], message: str) -> None:
-    sound = {"issuer": "https://issuer.example.org", "jwks_file": "jwks.json", "audiences": ("orders",)}
-    with pytest.raises(ValidationError, match=message):
-        Issuer.model_validate({**sound, **wrong})
 
 
 JSON = st.recursive(
@@ -254,7 +238,7 @@ def test_whatever_stands_in_an_unsigned_token_it_is_refused_and_not_more(
         header = {"alg": "ES256", "typ": "at+jwt", "kid": issuer.key_id, **header}
     if isinstance(claims, dict):
         claims = {**usual(issuer), **claims}
-    assert reason(verifier, assembled(header, claims, signature)).startswith("TOKEN_")
+    assert asyncio.run(reason(verifier, assembled(header, claims, signature))).startswith("TOKEN_")
 
 
 @settings(deadline=None)
@@ -263,7 +247,7 @@ def test_whatever_an_issuer_signs_it_is_believed_whole_or_refused(
     verifier: TokenVerifier, issuer: TokenIssuer, claims: dict[str, Any]
 ) -> None:
     try:
-        token = verifier.verify(signed(issuer, {**usual(issuer), **claims}))
+        token = asyncio.run(verifier.verify(signed(issuer, {**usual(issuer), **claims})))
     except errors.Unauthenticated:
         return
     for text in (token.subject, *token.tenants, *token.groups):

@@ -133,7 +133,8 @@ def test_tenants_are_the_callers_own_where_nothing_is_said(tmp_path: Path) -> No
             "workload: example.org/ns",
             (
                 "policy.yaml:12: \"bindings.0.principals.1\" is {'workload': 'example.org/ns'}: "
-                '"workload" is a SPIFFE ID, such as spiffe://example.org/ns/shop/sa/orders'
+                '"workload" is a SPIFFE ID, such as spiffe://example.org/ns/shop/sa/orders, '
+                'or "dns:" or "cn:" and a name, where the settings accept such certificates'
             ),
         ),
         (

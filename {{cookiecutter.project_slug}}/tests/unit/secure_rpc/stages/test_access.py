@@ -12,8 +12,8 @@ from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.dev.authority import Authority, Request
 from secure_rpc.identity.certificate import certificate_reader
-from secure_rpc.identity.principal import Credentials, Identities
-from secure_rpc.identity.token import TokenVerifier
+from secure_rpc.identity.principal import Credential, Identities
+from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.policy.document import load
 from secure_rpc.policy.engine import Engine
 from secure_rpc.stages.authentication import Authentication
@@ -37,8 +37,9 @@ def tls() -> dict[str, list[bytes]]:
 
 
 def authentication(*, tls_1_3_only: bool = True) -> Authentication:
-    reader = certificate_reader(frozenset({"example.org"}))
-    return Authentication(Identities(reader, TokenVerifier(()), Credentials.CERTIFICATE), tls_1_3_only=tls_1_3_only)
+    reader = certificate_reader("example.org")
+    identities = Identities(reader, TokenVerifier(()), None, {Credential.CERTIFICATE})
+    return Authentication(identities, tls_1_3_only=tls_1_3_only)
 
 
 async def reason(middleware: Any, call: Call) -> str:

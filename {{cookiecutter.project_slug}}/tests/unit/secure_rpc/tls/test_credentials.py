@@ -33,13 +33,14 @@ class Files:
         self.authority = Authority.create("test CA", NOW)
         self.certificate, self.key, self.ca = (self.folder / name for name in ("server.pem", "server.key", "ca.pem"))
         self.ca.write_bytes(self.authority.certificate_pem)
+        self.federated: list[Path] = []
         self.issue(Request("orders", not_before=NOW))
 
     def issue(self, request: Request) -> None:
         self.authority.issue(request).write(self.certificate, self.key)
 
     def load(self, now: datetime = NOW) -> ServerCertificate:
-        return load(self.certificate, self.key, self.ca, now.timestamp)
+        return load(self.certificate, self.key, self.ca, self.federated, now.timestamp)
 
     def problem(self, now: datetime = NOW) -> str:
         with pytest.raises(ConfigurationError) as caught:
@@ -145,3 +146,33 @@ def test_what_has_expired_is_refused_from_that_second_on(files: Files, prepare: 
     told, end = prepare(files), NOW + timedelta(hours=1)
     assert files.load(end - timedelta(seconds=1))
     assert files.problem(end) == told
+
+
+# --- those of other trust domains ------------------------------------------------------------------------------
+
+
+def federated(files: Files, now: datetime = NOW) -> Authority:
+    files.federated = [files.folder / "partner.pem"]
+    made = Authority.create("partner CA", now)
+    files.federated[0].write_bytes(made.certificate_pem)
+    return made
+
+
+def test_the_cas_of_federated_trust_domains_are_let_in_too(files: Files) -> None:
+    partner = federated(files)
+    loaded = x509.load_pem_x509_certificates(files.load().client_ca_pem)
+    assert loaded == [files.authority.certificate, partner.certificate]
+
+
+def test_a_federated_ca_that_has_expired_is_told_by_its_own_name_and_file(files: Files) -> None:
+    federated(files, NOW - timedelta(days=400))
+    told = files.problem()
+    assert told.startswith("authentication.federated_trust_domains: partner.pem: 'CN=partner CA' expired ")
+    assert told.endswith("; renew it")
+
+
+@pytest.mark.parametrize("content", [b"", b"no PEM"])
+def test_a_federated_bundle_without_a_certificate_is_refused(files: Files, content: bytes) -> None:
+    federated(files)
+    files.federated[0].write_bytes(content)
+    assert files.problem().startswith("authentication.federated_trust_domains: partner.pem holds no certificate")
