@@ -43,8 +43,9 @@ def test_a_lock_has_digests_for_everything_and_no_address(lock: str) -> None:
     assert not re.findall(r"^.*(?:://|^-).*$", text, re.MULTILINE)
 
 
-def test_the_lock_of_node_has_digests_for_everything_and_names_no_registry() -> None:
-    folder = ROOT / "tests" / "foreign"
+@pytest.mark.parametrize("name", ["foreign", "oidc"])
+def test_the_lock_of_node_has_digests_for_everything_and_names_no_registry(name: str) -> None:
+    folder = ROOT / "tests" / name
     package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     lock = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))
     packages = {name.removeprefix("node_modules/"): each for name, each in lock["packages"].items() if name}
