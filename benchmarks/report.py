@@ -45,6 +45,7 @@ class Results:
     samples: Mapping[Contender, Sequence[Sample]]
     versions: Mapping[str, str]
     seconds: float  # of each run
+    identity: Mapping[str, Mapping[str, float]]  # microseconds to tell who calls, by algorithm and what was done
     load_before: float  # average number of other programs' threads that wanted a core
 
     def cpu(self, contender: Contender) -> list[float]:
@@ -89,6 +90,12 @@ class Results:
             for contender, samples in self.samples.items()
         ]
 
+    def identities(self) -> list[tuple[str, ...]]:
+        """Return the table of what it costs to tell who calls."""
+        kinds = list(next(iter(self.identity.values())))
+        header = ("algorithm", *(f"{kind} (us)" for kind in kinds))
+        return [header, *((name, *(f"{found[kind]:.0f}" for kind in kinds)) for name, found in self.identity.items())]
+
 
 COLUMNS = ("server", "CPU us/call", "calls/s", "CPU / bare", "calls/s / bare", "CPU / textbook", "client's core")
 
@@ -101,6 +108,11 @@ def show(console: Console, results: Results) -> None:
     for row in results.rows():
         table.add_row(*row)
     console.print(table)
+    header, *rows = results.identities()
+    identity = Table(*header, box=SIMPLE_HEAD)
+    for row in rows:
+        identity.add_row(*row)
+    console.print(identity)
     for what, figure, target, met in results.targets():
         console.print(f"{what}: {figure}, target {target}: [{'green]met' if met else 'red]missed'}[/]")
 
@@ -116,10 +128,14 @@ def write(results: Results) -> list[str]:
         f"| {what} | {figure} | {target} | {'met' if met else '**missed**'} |"
         for what, figure, target, met in results.targets()
     ]
+    header, *algorithms = results.identities()
+    identity = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
+    identity += ["| " + " | ".join(row) + " |" for row in algorithms]
     shares = [sample.client_share for samples in results.samples.values() for sample in samples]
     values = {
         "table": "\n".join(lines),
         "targets": "\n".join(goals),
+        "identity": "\n".join(identity),
         "contenders": "\n".join(f"- **{contender.name}**: {contender.what}." for contender in results.samples),
         "rounds": str(rounds),
         "seconds": f"{results.seconds:g}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from rich.console import Console
 from benchmarks import load, report
 from benchmarks.calls import Client, calls_counted
 from benchmarks.contenders import ALL, OURS, Server
-from benchmarks.workspace import FailedError, Workspace, prepare, run
+from benchmarks.workspace import HERE, FailedError, Workspace, prepare, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +105,8 @@ def measured(workspace: Workspace, rounds: int, seconds: float, patience: float)
                 with console.status(f"round {number + 1} of {rounds}: {rig.server.contender.name}"):
                     rig.samples.append(rig.measure(workspace))
         samples = {rig.server.contender: rig.samples for rig in rigs}
-        results = report.Results(samples, _versions(workspace), seconds, load_before)
+        identity = json.loads(run(workspace.python, HERE / "identity.py", folder=workspace.service))
+        results = report.Results(samples, _versions(workspace), seconds, identity, load_before)
     audited = run(
         workspace.python, "-m", "order_service", "audit", "verify", "build/audit.log", folder=workspace.service
     )
