@@ -3,6 +3,8 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
+# uv trusts what the machine trusts, as pip does: a company's own CA, say
+export UV_SYSTEM_CERTS := true
 VENV := .venv
 BIN := $(VENV)/bin
 INNER := {{cookiecutter.project_slug}}
