@@ -55,7 +55,7 @@ def endpoint(server: HttpsServer) -> Iterator[TokenEndpoint]:
 
 
 def endpoint_of(server: HttpsServer, **said: Any) -> TokenEndpoint:
-    usual: dict[str, Any] = {"client_secret": SECRET, "ca_file": server.ca_file, "timeout_seconds": 0.5}
+    usual: dict[str, Any] = {"client_secret": SECRET, "ca_file": server.ca_file, "timeout_seconds": 10}
     return TokenEndpoint(f"{server.url}/token", "orders", **(usual | said))
 
 
@@ -141,7 +141,7 @@ def test_how_long_a_token_lasts_is_what_its_issuer_says(
 
 
 async def silent(_: Seen) -> Response:
-    await asyncio.sleep(2)
+    await asyncio.sleep(6)
     return json_of({"access_token": TOKEN})
 
 
@@ -149,7 +149,7 @@ async def dripping(_: Seen) -> Response:
     """Never wait long between two bytes: only a limit for the whole ends this."""
 
     async def parts() -> AsyncIterator[bytes]:
-        for _ in range(30):
+        for _ in range(60):
             yield b" "
             await asyncio.sleep(0.1)
 
@@ -186,7 +186,9 @@ def test_any_other_answer_is_no_token_and_tells_no_secret(
     server: HttpsServer, endpoint: TokenEndpoint, answer: Callable[[Seen], Response], told: str
 ) -> None:
     server.answer = answer
-    said = failure(client_credentials(endpoint))
+    impatient = endpoint_of(server, timeout_seconds=0.5)
+    said = failure(client_credentials(impatient if answer in {silent, dripping} else endpoint))
+    impatient._client.close()
     assert said.startswith(f"{server.url}/token")
     assert told in said
     assert {seen.path for seen in server.seen} == {"/token"}

@@ -32,7 +32,7 @@ class World:
         self.durations: list[float] = []
         self.secret_file = folder / "secret"
         self.secret_file.write_text("hunter2\n", encoding="utf-8")
-        self.fetcher = Fetcher(0.5, server.ca_file)
+        self.fetcher = Fetcher(10, server.ca_file)
 
     def introspector(self, **said: Any) -> Introspector:
         settings = Introspection(
@@ -152,7 +152,7 @@ async def test_a_token_that_is_too_large_is_not_asked_about(world: World) -> Non
 
 
 async def silent(_: Seen) -> Response:
-    await asyncio.sleep(2)
+    await asyncio.sleep(5)
     return json_of({"active": True})
 
 
@@ -179,7 +179,11 @@ async def test_without_an_answer_nobody_is_believed_and_nothing_remembered(
 ) -> None:
     world.server.answer = answer
     introspector = world.introspector()
+    patient, impatient = world.fetcher, Fetcher(0.5, world.server.ca_file)
+    introspector._fetcher = impatient if answer is silent else patient
     assert await reason(introspector) == "TOKEN_INTROSPECTION_UNAVAILABLE"
+    introspector._fetcher = patient
+    await impatient.close()
     assert (len(introspector), introspector.use.failures, len(world.durations)) == (0, 1, 1)
     world.server.answer = world.answers()
     assert (await introspector.introspect("opaque")).subject == "alice"
@@ -210,14 +214,14 @@ async def test_the_client_shows_its_certificate_and_its_name_alone(
     with https_server(tmp_path / "server", authority, clients=authority) as server:
         world.server, server.answer = server, world.answers()
         await world.fetcher.close()
-        world.fetcher = Fetcher(2, server.ca_file, pem, key)
+        world.fetcher = Fetcher(10, server.ca_file, pem, key)
         for client_id in ("orders", ""):
             introspector = world.introspector(client_id=client_id, client_secret_file=None)
             assert (await introspector.introspect("opaque")).subject == "alice"
             assert "authorization" not in server.seen[-1].headers
             assert server.seen[-1].form.get("client_id", "") == client_id
         await world.fetcher.close()
-        world.fetcher = Fetcher(2, server.ca_file)
+        world.fetcher = Fetcher(10, server.ca_file)
         assert await reason(world.introspector()) == "TOKEN_INTROSPECTION_UNAVAILABLE"
 
 

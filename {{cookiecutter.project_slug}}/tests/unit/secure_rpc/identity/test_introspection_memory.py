@@ -32,7 +32,7 @@ class World:
         self.server.answer = self.answer
         self.revoked: set[str] = set()
         self.expires = int(clock()) + 3600
-        self.fetcher = Fetcher(5, server.ca_file)
+        self.fetcher = Fetcher(20, server.ca_file)
 
     async def answer(self, seen: Seen) -> Response:
         await asyncio.sleep(0.02)  # all who ask meanwhile must find this one under way
@@ -43,7 +43,10 @@ class World:
     def issuer(self, **said: Any) -> Issuer:
         settings = Introspection(url=self.server.url, **said)
         return Issuer(
-            issuer=ISSUER, audiences=("orders",), introspection=settings, fetch=Fetch(ca_file=self.server.ca_file)
+            issuer=ISSUER,
+            audiences=("orders",),
+            introspection=settings,
+            fetch=Fetch(ca_file=self.server.ca_file, timeout_seconds=20),
         )
 
     def introspector(self, **said: Any) -> Introspector:

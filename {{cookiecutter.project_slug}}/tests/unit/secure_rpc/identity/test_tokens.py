@@ -49,7 +49,7 @@ async def reason(verifier: TokenVerifier, token: str) -> str:
 
 
 def by_url(issuer: TokenIssuer, server: HttpsServer, **said: Any) -> Issuer:
-    url, fetch = f"{server.url}/jwks", Fetch(ca_file=server.ca_file, timeout_seconds=1)
+    url, fetch = f"{server.url}/jwks", Fetch(ca_file=server.ca_file, timeout_seconds=10)
     return Issuer(issuer=issuer.issuer, jwks_url=url, audiences=(issuer.audience,), fetch=fetch, **said)
 
 
@@ -167,7 +167,8 @@ async def test_all_issuers_are_kept_fresh_until_the_service_ends(
     server.answer = lambda _: json_of(other.jwks())
     verifier = make(rules, by_url(other, server))
     task = asyncio.create_task(verifier.keep_fresh())
-    await until(lambda: all(store.use.fetches for store in verifier.stores.values()))
+    stores = verifier.stores.values()
+    await until(lambda: all(store.use.fetches and store._fetching is None for store in stores))
     assert not task.done()
     task.cancel()
     await asyncio.wait({task})
@@ -179,7 +180,7 @@ async def test_all_issuers_are_kept_fresh_until_the_service_ends(
 
 def asked(server: HttpsServer, name: str) -> Issuer:
     settings = Introspection(url=f"{server.url}/{name}")
-    fetch = Fetch(ca_file=server.ca_file, timeout_seconds=1)
+    fetch = Fetch(ca_file=server.ca_file, timeout_seconds=10)
     return Issuer(issuer=f"https://{name}.example", audiences=("orders",), introspection=settings, fetch=fetch)
 
 
