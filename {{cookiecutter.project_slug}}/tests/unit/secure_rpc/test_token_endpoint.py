@@ -183,7 +183,7 @@ def echoing(seen: Seen) -> Response:
     ],
 )
 def test_any_other_answer_is_no_token_and_tells_no_secret(
-    server: HttpsServer, endpoint: TokenEndpoint, answer: Callable[[Seen], Response], told: str
+    server: HttpsServer, endpoint: TokenEndpoint, answer: Callable[[Seen], Any], told: str
 ) -> None:
     server.answer = answer
     impatient = endpoint_of(server, timeout_seconds=0.5)

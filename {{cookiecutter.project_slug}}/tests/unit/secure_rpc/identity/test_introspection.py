@@ -175,7 +175,7 @@ async def silent(_: Seen) -> Response:
     ],
 )
 async def test_without_an_answer_nobody_is_believed_and_nothing_remembered(
-    world: World, answer: Callable[[Seen], Response]
+    world: World, answer: Callable[[Seen], Any]
 ) -> None:
     world.server.answer = answer
     introspector = world.introspector()
