@@ -26,6 +26,7 @@ from secure_rpc.configuration import (
     model_in,
     read_yaml,
 )
+from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
@@ -128,6 +129,9 @@ class Authentication(Section):
             raise ValueError('tokens are asked for, but no issuer of tokens is named under "issuers"')
         if (Credential.API_KEY in self.credentials) != (self.api_keys_file is not None):
             raise ValueError('"api_key" among the credentials and "api_keys_file" come together')
+        named = [issuer.issuer for issuer in self.issuers] + ([self.exchange.issuer] if self.exchange else [])
+        if API_KEY_ISSUER in named:  # its subjects would have what the policy gives to API keys
+            raise ValueError(f'the name "{API_KEY_ISSUER}" is that of API keys in the policy; an issuer needs its own')
         if self.trust_domain in self.federated_trust_domains:
             raise ValueError(f'"{self.trust_domain}" is our own trust domain; it is not federated with itself')
         return self

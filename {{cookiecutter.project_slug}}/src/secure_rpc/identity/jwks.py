@@ -9,6 +9,7 @@ from secure_rpc.configuration import ConfigurationError
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 MAX_BYTES = 1_000_000
+KNOWN_TYPES = ("RSA", "EC", "OKP")  # others are ignored (RFC 7517, section 5): an issuer may be ahead of us
 
 
 def parse_jwks(document: bytes, source: str) -> dict[str, jwt.PyJWK]:
@@ -50,7 +51,7 @@ def _entries(document: bytes, source: str) -> list[dict[str, object]]:
             raise ConfigurationError(
                 f"{source}: the key {entry.get('kid')!r} is a secret; a JWKS for verifying is public"
             )
-    return [entry for entry in entries if entry.get("use", "sig") == "sig"]
+    return [entry for entry in entries if entry.get("use", "sig") == "sig" and entry.get("kty") in KNOWN_TYPES]
 
 
 def _key(source: str, entry: dict[str, object]) -> jwt.PyJWK:

@@ -47,6 +47,12 @@ def problem(folder: Path, said: dict[str, Any]) -> str:
     return told
 
 
+def test_no_issuer_may_take_the_name_that_api_keys_have_in_the_policy(tmp_path: Path) -> None:
+    """Else a token's subject would have what the policy gives to an API key of that name."""
+    for said in ({"issuers": [{**ISSUER, "issuer": "api-key"}]}, {"exchange": {**EXCHANGE, "issuer": "api-key"}}):
+        assert 'the name "api-key" is that of API keys in the policy' in problem(tmp_path, said)
+
+
 def test_what_is_not_said_asks_for_the_most(tmp_path: Path) -> None:
     found = read(tmp_path, {})
     assert (found.credentials, found.certificate_names) == ((Credential.BOTH,), (NameKind.SPIFFE,))

@@ -92,7 +92,6 @@ def test_a_secret_is_refused_whatever_its_use(secret: dict[str, Any]) -> None:
         {"x": "AAAA"},
         {"x": 5},
         {"crv": "P-1"},
-        {"kty": "unheard-of"},
         {"alg": "none"},
         {"alg": "HS256"},
         {"alg": "RS256"},
@@ -101,6 +100,13 @@ def test_a_secret_is_refused_whatever_its_use(secret: dict[str, Any]) -> None:
 )
 def test_a_key_that_cannot_be_used_is_named(wrong: dict[str, Any]) -> None:
     assert problem({"keys": [{**GOOD, **wrong}]}).startswith("the key 'one' cannot be used: ")
+
+
+@pytest.mark.parametrize("kind", ["AKP", "unheard-of", "", None, 5, ["EC"]])
+def test_a_key_of_a_kind_not_known_here_costs_the_others_nothing(kind: Any) -> None:
+    later = {"kty": kind, "kid": "later", "pub": "AAAA"}
+    assert set(key_set({"keys": [later, GOOD]})) == {"one"}
+    assert problem({"keys": [later]}).startswith("has no key for signatures")
 
 
 def test_a_short_rsa_key_is_refused_and_one_of_2048_bits_is_not() -> None:
