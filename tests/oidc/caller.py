@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from secure_rpc.tls import floor
 
@@ -17,17 +17,16 @@ import grpc  # noqa: E402
 from google.protobuf.json_format import MessageToDict  # noqa: E402
 from google.rpc import error_details_pb2  # noqa: E402
 from grpc_status import rpc_status  # noqa: E402
-from secure_rpc import settings, token_sources  # noqa: E402
+from secure_rpc import token_sources  # noqa: E402
 from secure_rpc.audit.verify import verify  # noqa: E402
 from secure_rpc.client import connect, failure_of  # noqa: E402
 from secure_rpc.dev.authority import Authority, client_request, pem_of, server_request, write_private  # noqa: E402
 from secure_rpc.dev.issuer import Caller, TokenIssuer  # noqa: E402
-from secure_rpc.exchange import TokenExchange  # noqa: E402
+from secure_rpc.exchange import jwks  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from secure_rpc.identity.token import Token
 
 Json = dict[str, Any]
 
@@ -130,9 +129,7 @@ async def prepare(folder: str) -> None:
     (into / "ca.pem").write_bytes(authority.certificate_pem)
     (into / "foreign.pem").write_bytes(Authority.create("Foreign CA").certificate_pem)
     write_private(into / "exchange.key", pem_of(TokenIssuer("", "").key))
-    exchange = settings.Exchange(issuer="internal", key_file=into / "exchange.key", audiences=("any",))
-    nobody = cast("Callable[[str], Awaitable[Token]]", None)  # to name its key, it verifies nothing
-    (into / "exchange.json").write_text(json.dumps(TokenExchange(exchange, nobody).jwks()))
+    (into / "exchange.json").write_text(json.dumps(jwks(into / "exchange.key")))
 
 
 async def main() -> None:

@@ -77,10 +77,16 @@ class TokenExchange(pb_grpc.TokenExchangeServiceServicer):
         signed = jwt.encode(claims, self._key, "ES256", {"typ": "at+jwt", "kid": self._key_id})
         return pb.ExchangeResponse(access_token=signed, expires_at=Timestamp(seconds=expires))
 
-    def jwks(self) -> dict[str, Any]:
-        """Return the public key, for those who verify our tokens."""
-        public = ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        return {"keys": [{**public, "kid": self._key_id, "use": "sig", "alg": "ES256"}]}
+
+def jwks(key_file: Path) -> dict[str, Any]:
+    """Return the public key, for those who verify our tokens.
+
+    Raises:
+        ConfigurationError: the key cannot be read, or is not on P-256.
+    """
+    key = _load(key_file)
+    public = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return {"keys": [{**public, "kid": _name_of(key), "use": "sig", "alg": "ES256"}]}
 
 
 def _may_be_shown_by(workload: str, token: Token) -> bool:

@@ -5,8 +5,6 @@ All of these are called on threads of gRPC's, so they are synchronous; a channel
 
 from __future__ import annotations
 
-import base64
-import binascii
 import random
 import threading
 import time
@@ -224,13 +222,3 @@ def token_exchange(endpoint: TokenEndpoint, subject_token: TokenSource, audience
         )
 
     return Refreshing(fetch)
-
-
-def lifetime_of(token: str, now_seconds: float) -> float:
-    """Return how long a JWT still lasts by its own word, in seconds; a default where it does not say."""
-    try:
-        payload = token.split(".")[1]
-        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return max(float(claims["exp"]) - now_seconds, 0.0)
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return DEFAULT_LIFETIME_SECONDS

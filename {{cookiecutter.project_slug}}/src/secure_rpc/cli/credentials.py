@@ -1,17 +1,20 @@
-"""The commands about certificates and tokens: pki init, token new, token inspect."""
+"""The commands about certificates and tokens: pki init, token new, token inspect, token jwks."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated
 
+import orjson
 import typer
 
 from secure_rpc import settings as settings_module
 from secure_rpc.cli import inspecting
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
+from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
+from secure_rpc.exchange import jwks
 
 
 def pki_commands() -> typer.Typer:
@@ -59,5 +62,14 @@ def token_commands() -> typer.Typer:
         with told_to_people():
             if not asyncio.run(inspecting.inspect(settings_module.load(config), inspecting.read_token())):
                 raise typer.Exit(1)
+
+    @token.command("jwks")
+    def token_jwks(config: Config = default_config) -> None:
+        """Print the public key of the tokens given in exchange, for those who verify them."""
+        with told_to_people():
+            exchange = settings_module.load(config).authentication.exchange
+            if exchange is None:
+                raise ConfigurationError("authentication.exchange: is not set; no tokens are given in exchange")
+            typer.echo(orjson.dumps(jwks(exchange.key_file), option=orjson.OPT_INDENT_2).decode())
 
     return token

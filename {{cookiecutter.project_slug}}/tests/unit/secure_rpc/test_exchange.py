@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import pem_of
 from secure_rpc.dev.issuer import Caller, TokenIssuer
-from secure_rpc.exchange import TokenExchange
+from secure_rpc.exchange import TokenExchange, jwks
 from secure_rpc.identity.certificate import certificate_reader
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.tokens import TokenVerifier
@@ -108,10 +108,10 @@ async def test_a_token_of_ours_says_what_the_one_given_said_and_who_had_it_excha
 
 
 async def believed_by_its_audience_alone(token: str, settings: dict[str, Any], folder: Path) -> None:
-    jwks = folder / "internal.json"
-    jwks.write_bytes(orjson.dumps(TokenExchange(Exchange(**settings), TokenVerifier(()).verify).jwks()))
+    keys = folder / "internal.json"
+    keys.write_bytes(orjson.dumps(jwks(Exchange(**settings).key_file)))
     for audience in ("invoices", "reports"):
-        rules = Issuer(issuer=OURS, jwks_file=jwks, audiences=(audience,), required_claims=("iat", "jti", "act"))
+        rules = Issuer(issuer=OURS, jwks_file=keys, audiences=(audience,), required_claims=("iat", "jti", "act"))
         verify = TokenVerifier((rules,)).verify(token)
         if audience == "invoices":
             assert (await verify).subject == "alice"
@@ -202,10 +202,10 @@ async def test_a_rule_about_who_may_show_a_token_is_not_got_round_by_an_exchange
     partner = TokenIssuer("https://partner.example", AUDIENCE)
     (tmp_path / "dev").mkdir()
     partner.save(tmp_path / "partner.key", tmp_path / "dev" / "partner.json")
-    jwks = tmp_path / "dev"
+    folder = tmp_path / "dev"
     issuers = [
-        {"issuer": ISSUER, "jwks_file": jwks / "jwks.json", "audiences": [AUDIENCE]},
-        {"issuer": partner.issuer, "jwks_file": jwks / "partner.json", "audiences": [AUDIENCE], **rule},
+        {"issuer": ISSUER, "jwks_file": folder / "jwks.json", "audiences": [AUDIENCE]},
+        {"issuer": partner.issuer, "jwks_file": folder / "partner.json", "audiences": [AUDIENCE], **rule},
     ]
     settings = {"authentication": {"exchange": exchange(tmp_path), "issuers": issuers}}
     async with run_target(application, tmp_path, settings, policy=POLICY_OF_AN_EDGE) as target:
@@ -228,7 +228,7 @@ async def test_where_the_exchange_is_off_there_is_none(application: Application,
 
 async def test_the_name_of_the_key_follows_from_the_key_and_only_its_public_part_is_told(tmp_path: Path) -> None:
     settings = Exchange(**exchange(tmp_path))
-    first, second = (TokenExchange(settings, TokenVerifier(()).verify).jwks() for _ in range(2))
+    first, second = (jwks(settings.key_file) for _ in range(2))
     assert first == second
     [key] = first["keys"]
     assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}

@@ -12,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from secure_rpc.dev.issuer import Caller, TokenIssuer
 from secure_rpc.token_sources import (
-    DEFAULT_LIFETIME_SECONDS,
     Fetched,
     FileToken,
     Refreshing,
     TokenUnavailable,
-    lifetime_of,
 )
 
 from support.clocks import Clock
@@ -224,17 +221,3 @@ def test_without_any_token_a_failure_is_told_and_the_next_call_tries_again(world
 def test_a_token_that_has_ended_as_it_comes_is_not_kept(world: World, lifetime_seconds: float) -> None:
     world.lifetime_seconds = lifetime_seconds
     assert (world.source(), world.source()) == ("token-1", "token-2")
-
-
-# --- how long a token lasts --------------------------------------------------------------------------------------
-
-
-def test_how_long_a_jwt_lasts_is_read_from_itself() -> None:
-    issuer = TokenIssuer("https://issuer.example.org", "orders")
-    token = issuer.token(Caller(subject="alice"), exp=2000)
-    assert (lifetime_of(token, 500.0), lifetime_of(token, 3000.0)) == (1500.0, 0.0)
-
-
-@pytest.mark.parametrize("text", ["", "opaque", "a.b", "a.e30.c", "a.bnVsbA.c", "a.!!!.c", "é.é.é"])
-def test_what_does_not_say_how_long_it_lasts_has_a_default(text: str) -> None:
-    assert lifetime_of(text, 0.0) == DEFAULT_LIFETIME_SECONDS

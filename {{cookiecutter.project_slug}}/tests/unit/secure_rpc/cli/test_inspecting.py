@@ -172,3 +172,17 @@ def test_a_hostile_token_does_nothing_to_the_terminal(application: Application, 
     forged = f"{b64({'alg': text, 'typ': text, 'kid': text})}.{b64(claims)}.{b64(text)}"
     code, shown = inspected(application, config, forged)
     assert (code, verdict(shown)) == (1, "refused: TOKEN_ISSUER_UNKNOWN")
+
+
+def test_the_public_key_of_the_exchange_is_printed_and_no_more(config: Path, application: Application) -> None:
+    module = application.build_chain.__module__
+    told = CliRunner().invoke(build(module), ["token", "jwks", "--config", str(config)])
+    assert told.exit_code != 0  # there is no exchange
+    data = json.loads(config.read_text())
+    key_file = config.parent / "key"  # the development issuer's will do
+    data["authentication"]["exchange"] = {"issuer": "internal", "key_file": str(key_file), "audiences": ["orders"]}
+    config.write_text(json.dumps(data))
+    told = CliRunner().invoke(build(module), ["token", "jwks", "--config", str(config)])
+    [key] = json.loads(told.stdout)["keys"]
+    assert (told.exit_code, key["x"]) == (0, ISSUER.jwks()["keys"][0]["x"])
+    assert "d" not in key

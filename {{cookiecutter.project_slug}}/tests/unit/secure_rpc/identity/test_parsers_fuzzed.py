@@ -31,7 +31,6 @@ from secure_rpc.identity.fetching import https_only
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.jwks import parse_jwks
 from secure_rpc.identity.tokens import TokenVerifier
-from secure_rpc.token_sources import lifetime_of
 
 from support.federation import OURS, THEIRS, authority_under
 
@@ -150,11 +149,6 @@ def test_a_token_that_was_damaged_on_the_way_is_not_believed(
     with pytest.raises(errors.StatusError) as caught:  # its issuer is not the one of this verifier
         asyncio.run(verifier.verify(text))
     assert caught.value.reason.startswith("TOKEN_")
-
-
-@given(TEXT | st.lists(TEXT, min_size=3, max_size=3).map(".".join) | JSON.map(lambda claims: f"a.{part(claims)}.c"))
-def test_how_long_a_token_lasts_is_a_number_whatever_it_is(text: str) -> None:
-    assert lifetime_of(text, 0.0) >= 0
 
 
 # --- keys, names, addresses ------------------------------------------------------------------------------------
