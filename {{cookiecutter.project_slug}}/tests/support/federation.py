@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 OURS, THEIRS = "example.org", "partner.example"
 
 
-def authority_under(parent: Authority | None, name: str) -> Authority:
+def authority_under(parent: Authority | None, name: str, *, may_sign: bool = True) -> Authority:
     """Return an authority that another has signed, a root where there is none; it may have others below it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -27,7 +27,7 @@ def authority_under(parent: Authority | None, name: str) -> Authority:
         .not_valid_before(now - DAY)
         .not_valid_after(now + 365 * DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_may_sign(), critical=True)
+        .add_extension(_usage(may_sign=may_sign), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
@@ -40,11 +40,11 @@ def leaf_under(authority: Authority, *uris: str, chain: bytes = b"", **said: obj
     return Leaf(leaf.certificate_pem + chain, leaf.key_pem)
 
 
-def _may_sign() -> x509.KeyUsage:
+def _usage(*, may_sign: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
-        key_cert_sign=True,
-        crl_sign=True,
+        key_cert_sign=may_sign,
+        crl_sign=may_sign,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,

@@ -187,9 +187,10 @@ def _check_trust(
             .store(store)
             .time(certificate.not_valid_before_utc)  # whether it is valid now is looked at on each call
             .extension_policies(
-                ca_policy=ExtensionPolicy.permit_all().require_present(
-                    x509.BasicConstraints, Criticality.AGNOSTIC, _must_be_ca
-                ),
+                # that each issuer is a CA, within its path length, the verifier sees to by itself
+                ca_policy=ExtensionPolicy.permit_all()
+                .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+                .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _must_sign_certificates),
                 ee_policy=ExtensionPolicy.permit_all(),
             )
             .build_client_verifier()
@@ -203,6 +204,7 @@ def _check_trust(
         ) from error
 
 
-def _must_be_ca(_policy: object, _certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
-    if not constraints.ca:
-        raise ValueError("an issuer is no CA")
+def _must_sign_certificates(_policy: object, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    """Hold an issuer to its key usage, where it states one (RFC 5280, section 4.2.1.3)."""
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("an issuer's key is not for certificates")

@@ -101,6 +101,12 @@ def test_a_leaf_is_no_intermediate(domains: Domains) -> None:
     assert reason(domains.reader()(forged.certificate_pem, owner.certificate_pem)) == FOREIGN_CA
 
 
+def test_a_ca_whose_key_is_not_for_certificates_vouches_for_nobody(domains: Domains) -> None:
+    other = authority_under(domains.our_root, "our CA for something else", may_sign=False)
+    leaf = leaf_under(other, id_of(OURS))
+    assert reason(domains.reader()(leaf.certificate_pem, chain_of(other))) == FOREIGN_CA
+
+
 def test_a_foreign_ca_of_our_cas_name_is_still_foreign(domains: Domains) -> None:
     impostor = authority_under(None, "our root")
     leaf = leaf_under(impostor, id_of(OURS))
