@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
 from secure_rpc import errors
+from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
 
 __all__ = [
@@ -27,12 +27,14 @@ __all__ = [
     "Patience",
     "Peer",
     "Principal",
+    "Review",
     "current_call",
     "enter",
     "is_cancelled",
 ]
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
+Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
 CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
@@ -40,59 +42,6 @@ CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a fi
 
 _PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The other end of the connection: what TLS vouches for, before anyone is authenticated."""
-
-    address: str  # "ipv4:127.0.0.1:40000"
-    tls: Mapping[str, list[bytes]]
-
-    @property
-    def certificate_pem(self) -> bytes:
-        """Return the client's certificate, empty where there is none; the only property to derive identity from."""
-        values = self.tls.get("x509_pem_cert")
-        return values[0] if values else b""
-
-    @property
-    def chain_pem(self) -> bytes:
-        """Return the certificates that the client sent with its own, as one PEM text."""
-        values = self.tls.get("x509_pem_cert_chain")
-        return values[0] if values else b""
-
-    @property
-    def tls_version(self) -> bytes:
-        """Return the protocol version negotiated, such as b"TLSv1.3"."""
-        values = self.tls.get("ssl_tls_version")
-        return values[0] if values else b""
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who makes the call: the workload of the certificate and the user of the token, once both are verified."""
-
-    workload: str = ""  # SPIFFE id of the certificate
-    issuer: str = ""  # of the token
-    subject: str = ""  # of the token, or of the API key
-    tenants: frozenset[str] = frozenset()
-    groups: frozenset[str] = frozenset()
-    roles: frozenset[str] = frozenset()  # as the issuer says; the policy's roles are another thing
-    proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token", "bound-token", "api-key"
-    expires_at_seconds: float = float("inf")  # Unix time at which the first of the proofs ends
-    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Return the name for logs: the user's where there is one, else the workload's."""
-        return self.subject or self.workload
-
-    def __str__(self) -> str:
-        """Return who it is and how that was proven; no claim, no secret."""
-        user = f"{self.subject} of {self.issuer}" if self.subject else ""
-        who = " by ".join(part for part in (user, self.workload) if part) or "nobody"
-        tenants = f", tenants {', '.join(sorted(self.tenants))}" if self.tenants else ""
-        return f"{who}{tenants}, proven by {' and '.join(self.proofs) or 'nothing'}"
 
 
 class Outcome(NamedTuple):
@@ -111,15 +60,19 @@ class Call:
         "_id",
         "_peer",
         "_request",
+        "_task",
+        "_was_cut",
         "context",
         "metadata",
         "method",
         "path",
+        "policy",
         "principal",
         "refusal",
         "reply",
         "request_checks",
         "response_checks",
+        "reviews",
         "rule",
         "tenant",
         "workload",
@@ -134,14 +87,18 @@ class Call:
         self.workload = ""  # of the certificate, also where the token was refused
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
         self.rule = ""  # of the policy, that allowed or refused the call
+        self.policy = ""  # the version that the rule is of
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
+        self.reviews: tuple[Review, ...] = ()  # of calls that last
         self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
         self.reply: bytes | None = None
         self._address = ""
         self._id = ""
         self._peer: Peer | None = None
         self._request: Any = None
+        self._task: asyncio.Task[Any] | None = None  # while the handler of a stream runs
+        self._was_cut = False
 
     @property
     def id(self) -> str:
@@ -255,9 +212,34 @@ class Call:
             raise errors.ResourceExhausted(f"a response may have {limit} bytes", reason="RESPONSE_TOO_LARGE")
         return encoded
 
+    def review_with(self, review: Review) -> None:
+        """Have it looked at again, whenever what let a stream begin may have changed, whether it may go on."""
+        self.reviews += (review,)
+
+    def cut(self, error: errors.StatusError) -> None:
+        """End the call from outside of its task: now where its handler runs, else before it does."""
+        if self.refusal is None:
+            self.refusal = error
+            if self._task is not None:
+                self._was_cut = True
+                self._task.cancel()
+
+    def enter_handler(self) -> None:
+        """Let the call be cut from here on, until it is settled."""
+        self._task = asyncio.current_task()
+
+    def settle(self) -> bool:
+        """Tell whether the task was cancelled to cut the call, and by nobody else; take that cancellation back."""
+        task, self._task = self._task, None
+        if not self._was_cut or task is None or task.cancelling() != 1:
+            return False
+        task.uncancel()  # the caller waits for an answer
+        return True
+
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
+        self.reviews = ()
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""

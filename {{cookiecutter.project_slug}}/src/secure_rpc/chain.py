@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import errors
 from secure_rpc.call import UNLIMITED, Call, Contract, Method, Patience, current_call, enter, is_cancelled
+from secure_rpc.live import LiveStreams
 
 Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
 Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[None]]
@@ -49,6 +50,7 @@ class Chain(grpc.GenericRpcHandler):
         abort_timeout_seconds: how long a status may wait for a client that does not read.
         max_request_bytes: of one message, where the method's contract does not say.
         max_response_bytes: of one message.
+        live: is told of the streams that are under way.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Chain(grpc.GenericRpcHandler):
         abort_timeout_seconds: float = 1.0,
         max_request_bytes: int = UNLIMITED,
         max_response_bytes: int = UNLIMITED,
+        live: LiveStreams | None = None,
     ) -> None:
+        self._live = live if live is not None else LiveStreams()
         self._stages = tuple(stages)
         self._contract_of = contract_of
         self._domain = domain
@@ -127,11 +131,15 @@ class Chain(grpc.GenericRpcHandler):
             if middleware is not None:
                 proceed = _link(middleware, proceed)
 
+        lasts = method.request_streaming or method.response_streaming
+        begin, leave = (self._live.add, self._live.discard) if lasts else (_pass, _pass)
+
         async def serve(_requests: object, context: Any) -> bytes | None:
             call = current_call()
             call.context = context
             refusal: errors.StatusError
             self.under_way += 1
+            begin(call)
             try:
                 await proceed(call)
             except errors.StatusError as error:
@@ -144,6 +152,7 @@ class Chain(grpc.GenericRpcHandler):
             else:
                 return call.reply
             finally:
+                leave(call)
                 call.end()
                 self.under_way -= 1
             await self._refuse(call, refusal)
@@ -205,16 +214,21 @@ class HandlerContext:
 
 def _terminal(method: Method, handler: Handler) -> Proceed:
     """Return the end of the chain: the handler, and what it may do, turned into a reply or a StatusError."""
-    run = _runner(method, handler)
+    run, lasts = _runner(method, handler), method.request_streaming or method.response_streaming
 
     async def finish(call: Call) -> None:
+        if call.refusal is not None:  # cut before it came here
+            raise call.refusal
         context = HandlerContext(call)
         error: BaseException | None = None
+        if lasts:
+            call.enter_handler()
         try:
             await run(call, context)
         except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001  # whatever it raises is turned below
             error = caught
-        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+        was_cut = lasts and call.settle()
+        if isinstance(error, asyncio.CancelledError) and is_cancelled() and not was_cut:
             raise error
         ended = context.failure() or error
         if isinstance(ended, errors.StatusError):
@@ -250,6 +264,10 @@ def _runner(method: Method, handler: Handler) -> Callable[[Call, HandlerContext]
             call.reply = call.encode(response)
 
     return run
+
+
+def _pass(_call: Call) -> None:
+    """Do nothing for a call that is over soon."""
 
 
 def _link(middleware: Middleware, proceed: Proceed) -> Proceed:

@@ -110,10 +110,32 @@ def read_yaml(path: Path) -> YamlDocument:
     Raises:
         ConfigurationError: the file cannot be read, is not YAML, or has a key twice.
     """
+    return parse_yaml(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({error}); check the path and its permissions") from None
+
+
+def parse_yaml(path: Path, text: str) -> YamlDocument:
+    """Return what a text of YAML holds.
+
+    Args:
+        path: where the text comes from.
+        text: of maps, lists and scalars.
+
+    Raises:
+        ConfigurationError: the text is not YAML, or has a key twice.
+    """
     loader = yaml.CSafeLoader(text)
     try:
         node = loader.get_single_node()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import grpc
@@ -12,13 +12,19 @@ from cryptography import x509
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.chain import Stage
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.api_key import ApiKeys
-from secure_rpc.identity.certificate import certificate_reader
+from secure_rpc.identity.certificate import NameKind, certificate_reader
 from secure_rpc.identity.principal import Identities
 from secure_rpc.identity.tokens import TokenVerifier
-from secure_rpc.policy import document
+from secure_rpc.live import LiveStreams
+from secure_rpc.method import Method
+from secure_rpc.policy.active import ActivePolicy
+from secure_rpc.policy.conditions import Conditions
 from secure_rpc.policy.contract import Contracts, ForeignContract
+from secure_rpc.policy.document import Known
 from secure_rpc.policy.engine import Engine
+from secure_rpc.policy.keeper import PolicyFiles, PolicyKeeper
 from secure_rpc.settings import Settings
 from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.authentication import Authentication
@@ -35,6 +41,7 @@ from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls import credentials
 from secure_rpc.tls.floor import TlsVersion
 
+NAME_PREFIXES = {NameKind.DNS: "dns:", NameKind.COMMON_NAME: "cn:"}
 EXCHANGE_PERMISSION = "tokens.exchange"  # of secure_rpc/v1/exchange.proto; known also where the exchange is off
 REFLECTION_METHOD = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
@@ -54,8 +61,23 @@ class Platform:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.policy = document.load(settings.authorization.policy_file)
+        self.live = LiveStreams()
         self.contracts = Contracts(_foreign_contracts(settings), settings.quotas)
+        conditions = Conditions(on_failure=self._condition_failed)
+        active = ActivePolicy(
+            Engine("", conditions),
+            on_difference=lambda method, way: self.metrics.policy_differences.labels(method, way).inc(),
+            on_rollback=self.metrics.policy_rollbacks.inc,
+        )
+        self.policy = PolicyKeeper(
+            PolicyFiles(settings.authorization.policy_file, settings.authorization.rollout_file),
+            active,
+            conditions,
+            self.live,
+            size=settings.authentication.remembered_identities,
+            on_reload=lambda good: self.metrics.policy_reloads.labels("ok" if good else "refused").inc(),
+        )
+        self._active_policy = active
         self.tokens = TokenVerifier(
             settings.authentication.issuers,
             on_retired=self._forget_identities,
@@ -91,22 +113,20 @@ class Platform:
         self.authentication = Authentication(
             self.identities, tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3
         )
-        self.authorization = Authorization(Engine(self.policy, settings.authentication.remembered_identities))
+        self.authorization = Authorization(active)
         self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
         self.replay = Replay(MemoryNonces(settings.replay.remembered_nonces), settings.replay.window_seconds)
         self.validation = Validation()
         self.metrics.before_scrape(self._refresh)
 
-    def check(self) -> None:
+    def check(self, methods: Collection[Method]) -> None:
         """Hold the policy and the settings against the methods that were added.
 
         Raises:
-            ConfigurationError: they name methods or permissions that do not exist.
+            ConfigurationError: they name methods, permissions, issuers or trust domains that do not exist.
         """
         self.contracts.check_foreign()
-        self.policy.check_permissions(
-            self.contracts.permissions | {self.settings.reflection.permission, EXCHANGE_PERMISSION}
-        )
+        self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
 
     def _refresh(self) -> None:
         use = self.identities.use
@@ -116,9 +136,16 @@ class Platform:
             self.metrics.issuer_fetches.labels(issuer, "ok").set(store.use.fetches - store.use.failures)
             self.metrics.issuer_fetches.labels(issuer, "failed").set(store.use.failures)
             self.metrics.issuer_keys_age.labels(issuer).set(store.age_seconds)
+        shadow = self._active_policy.shadow
+        self.metrics.policy_loaded.set(self.policy.loaded_seconds)
+        self.metrics.policy_rollout.set(shadow.percent if shadow is not None else 0)
 
     def _forget_identities(self) -> None:
         self.identities.forget()
+
+    def _condition_failed(self, expression: str, failure: str) -> None:
+        self.metrics.policy_condition_failures.inc()
+        logger.debug("the condition %r denies, for it failed: %s", expression, failure)
 
     def _api_keys(self) -> ApiKeys | None:
         file = self.settings.authentication.api_keys_file
@@ -130,6 +157,25 @@ class Platform:
             logger.error("the API keys are left as they were: %s", error)
 
         return ApiKeys(file, on_change=self._forget_identities, on_failure=on_failure)
+
+
+def known_to_policy(settings: Settings, permissions: Collection[str]) -> Known:
+    """Return what the policy can speak of.
+
+    Args:
+        settings: of the service.
+        permissions: that its methods ask for.
+    """
+    authentication = settings.authentication
+    issuers = [issuer.issuer for issuer in authentication.issuers]
+    if authentication.api_keys_file is not None:
+        issuers.append(API_KEY_ISSUER)
+    return Known(
+        permissions={*permissions, settings.reflection.permission, EXCHANGE_PERMISSION},
+        issuers=issuers,
+        trust_domains=[authentication.trust_domain, *authentication.federated_trust_domains],
+        other_names=[prefix for kind, prefix in NAME_PREFIXES.items() if kind in authentication.certificate_names],
+    )
 
 
 def _bundles(settings: Settings) -> dict[str, list[x509.Certificate]]:

@@ -76,6 +76,7 @@ class Server:
             request_timeout_seconds=settings.limits.request_timeout_seconds,
             max_request_bytes=settings.limits.max_request_bytes,
             max_response_bytes=settings.limits.max_response_bytes,
+            live=self.platform.live,
         )
         application.add_services(cast("grpc.aio.Server", self.chain))  # it takes servicers as a server does
         self.services = sorted({method.service for method in self.chain.methods})
@@ -89,11 +90,11 @@ class Server:
             exchange_pb2_grpc.add_TokenExchangeServiceServicer_to_server(
                 TokenExchange(exchange, self.platform.tokens.verify), cast("grpc.aio.Server", self.chain)
             )
-        self.platform.check()
+        self.platform.check(self.chain.methods)
         self.port = 0
         self.admin = Admin(settings.listen.admin_address, self.platform.metrics, self.unready_because)
         self._grpc_server: grpc.aio.Server | None = None
-        self._fresh: asyncio.Task[None] | None = None
+        self._fresh: list[asyncio.Task[None]] = []
         self._draining = False
         self._crashed = False
 
@@ -126,7 +127,8 @@ class Server:
             ) from error
         await server.start()
         self._grpc_server = server
-        self._fresh = asyncio.create_task(self.platform.tokens.keep_fresh())
+        keepers = (self.platform.tokens.keep_fresh(), self.platform.policy.keep_fresh())
+        self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)
         await self.admin.start()
         log.info(
@@ -177,9 +179,9 @@ class Server:
         self.health.end_watchers()
         if self._grpc_server is not None:
             await self._stop_grpc_server(self._grpc_server)
-        if self._fresh is not None:
-            self._fresh.cancel()
-            await asyncio.wait({self._fresh})
+        for keeper in self._fresh:
+            keeper.cancel()
+        await asyncio.gather(*self._fresh, return_exceptions=True)
         await self.platform.tokens.close()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()

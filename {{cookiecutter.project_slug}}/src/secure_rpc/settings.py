@@ -30,8 +30,8 @@ from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
-from secure_rpc.identity.spiffe import check_trust_domain
 from secure_rpc.policy.contract import ForeignContract
+from secure_rpc.spiffe import check_trust_domain
 from secure_rpc.state.quota import Quota
 from secure_rpc.telemetry.logging import LogFormat
 from secure_rpc.tls.floor import TlsVersion
@@ -141,6 +141,7 @@ class Authorization(Section):
     """What callers may do."""
 
     policy_file: Path
+    rollout_file: Path | None = None  # names a candidate policy and how far it may go; it need not be there
     # of methods whose proto is not ours, by "/package.Service/Method"
     contracts: Mapping[str, ForeignContract] = Field(default_factory=dict)
 

@@ -26,6 +26,7 @@ class AuditRecord(NamedTuple):
     reason: str
     duration_seconds: float
     fields: tuple[tuple[str, str], ...] = ()  # of the request, as the contract's audit_fields ask
+    policy: str = ""  # the version that the rule is of
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as it is written; no token and no claim is in it."""
@@ -44,6 +45,7 @@ class AuditRecord(NamedTuple):
             "proofs": principal.proofs,
             "tenant": self.tenant,
             "rule": self.rule,
+            "policy": self.policy,
             "peer": self.peer,
             "duration_us": round(self.duration_seconds * 1_000_000),
             "fields": dict(self.fields),

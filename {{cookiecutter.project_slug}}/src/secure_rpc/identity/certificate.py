@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
-from secure_rpc import errors
-from secure_rpc.identity import spiffe
+from secure_rpc import errors, spiffe
 
 MIN_RSA_BITS = 2048  # NIST SP 800-131A
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)

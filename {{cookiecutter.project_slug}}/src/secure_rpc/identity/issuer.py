@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from secure_rpc.configuration import Section, did_you_mean
 from secure_rpc.identity.fetching import https_only
-from secure_rpc.identity.spiffe import check_trust_domain
+from secure_rpc.spiffe import check_trust_domain
 
 ASYMMETRIC = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 

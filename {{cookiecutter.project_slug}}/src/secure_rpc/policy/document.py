@@ -5,22 +5,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from secure_rpc.configuration import ConfigurationError, Section, YamlDocument, did_you_mean, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, YamlDocument, explain, parse_yaml, read_text
+from secure_rpc.policy import references
+
+OTHER_NAMES = ("dns:", "cn:")  # of workloads whose certificate has no SPIFFE ID
 
 
-class Role(Section):
+class Part(Section):
+    """A part of the policy; what its fields say below them goes into the JSON schema, which editors show."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Role(Part):
     """A named set of permissions."""
 
     permissions: tuple[str, ...] = ()
-    includes: tuple[str, ...] = ()  # other roles, whose permissions it has too
+    """Permissions that methods ask for in their protos, such as `orders.read`."""
+    includes: tuple[str, ...] = ()
+    """Other roles, whose permissions it has too."""
 
 
-class Who(Section):
+class Who(Part):
     """A description of principals: all that it names must be so.
 
     One that names a workload alone speaks of calls made without a token: what a gateway may do by itself
@@ -28,9 +40,14 @@ class Who(Section):
     """
 
     issuer: str = ""
+    """The `iss` of the token; `api-key` for callers with an API key."""
     subject: str = ""
+    """The user of that issuer."""
     group: str = ""
-    workload: str = ""  # a SPIFFE ID; one * stands for the characters of one path segment
+    """A group that the token of that issuer names."""
+    workload: str = ""
+    """The SPIFFE ID of the certificate; one `*` stands for the characters of one path segment. Else `dns:` or `cn:`
+    and a name, where the settings accept such certificates."""
 
     @model_validator(mode="after")
     def _names_somebody(self) -> Who:
@@ -40,30 +57,69 @@ class Who(Section):
             raise ValueError('name a "subject", a "group" or a "workload"')
         if self.issuer and not (self.subject or self.group):
             raise ValueError('"issuer" needs a "subject" or a "group": a workload alone speaks of calls without token')
-        if self.workload and not self.workload.startswith(("spiffe://", "dns:", "cn:")):
+        if self.workload and not self.workload.startswith(("spiffe://", *OTHER_NAMES)):
             raise ValueError(
                 '"workload" is a SPIFFE ID, such as spiffe://example.org/ns/shop/sa/orders, '
                 'or "dns:" or "cn:" and a name, where the settings accept such certificates'
             )
-        if "*" in self.workload.removeprefix("spiffe://").partition("/")[0]:
-            raise ValueError('"workload" names its trust domain in full; "*" may stand in the path')
+        if problem := references.workload_problem(self.workload):
+            raise ValueError(f'"workload" {problem}')
         return self
 
 
-class Binding(Section):
+class Binding(Part):
     """Gives a role to principals."""
 
+    name: str = Field(default="", max_length=100)
+    """What records and reports call this binding; unique. Its number and role where it has none."""
     role: str
+    """One of the roles above."""
     principals: tuple[Who, ...] = Field(min_length=1)
+    """To whom; one entry that fits is enough."""
     tenants: Literal["own", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "own"
+    """For whose data: the tenants that the caller's credentials name, everybody's, or those listed."""
+    condition: str = ""
+    """A CEL expression that must be true, over principal, request, method, metadata and now."""
+    expires: AwareDatetime | date | None = None
+    """From when on it gives nothing any more: a day (its first moment, UTC), or a time with its zone."""
+
+    @field_validator("expires", mode="before")
+    @classmethod
+    def _has_a_zone(cls, value: object) -> object:
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise ValueError('a time needs its zone, such as "Z"; or write a day alone')
+        return value
 
 
-class Policy(Section):
-    """The whole document."""
+class Policy(Part):
+    """Who may do what: roles give permissions, bindings give roles. What nobody is given, nobody has."""
 
     version: Literal[1]
+    """Of this format."""
     roles: dict[str, Role]
+    """Named sets of permissions."""
     bindings: tuple[Binding, ...] = ()
+    """Who has which role, for whose data."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Policy:
+        seen: dict[str, int] = {}
+        for number, binding in enumerate(self.bindings):
+            if binding.name and seen.setdefault(binding.name, number) != number:
+                raise ValueError(
+                    f'bindings[{number}] has the name "{binding.name}", as bindings[{seen[binding.name]}] has; '
+                    "give it one of its own"
+                )
+        return self
+
+
+class Known(NamedTuple):
+    """What a policy can speak of, as protos and settings have it; what is not among it would never count."""
+
+    permissions: Collection[str]  # that methods ask for
+    issuers: Collection[str]
+    trust_domains: Collection[str]
+    other_names: Collection[str] = ()  # of OTHER_NAMES, those that the settings accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +130,17 @@ class PolicyDocument:
     version: str  # the first characters of the file's SHA-256
     source: YamlDocument
 
-    def check_permissions(self, known: Collection[str]) -> None:
-        """Refuse permissions that no method asks for: they are misspelt.
+    def check(self, known: Known) -> None:
+        """Refuse what does not exist around the policy: it is misspelt, and would silently give nothing.
 
         Raises:
-            ConfigurationError: there are some.
+            ConfigurationError: there are such permissions, issuers or trust domains.
         """
-        problems = [
-            f"{self.source.place(('roles', name, 'permissions', index))}: no method asks for the permission "
-            f'"{permission}"; {did_you_mean(permission, known)}'
-            for name, role in self.policy.roles.items()
-            for index, permission in enumerate(role.permissions)
-            if permission not in known
-        ]
-        if problems:
+        policy, place = self.policy, self.source.place
+        if problems := [
+            *references.unknown_permissions(policy.roles, known.permissions, place),
+            *references.unknown_principals(policy.bindings, known, place),
+        ]:
             raise ConfigurationError(*problems)
 
 
@@ -97,47 +150,34 @@ def load(path: Path) -> PolicyDocument:
     Raises:
         ConfigurationError: file, line and remedy of each thing that is wrong.
     """
-    source = read_yaml(path)
+    return parse(path, read_text(path))
+
+
+def parse(path: Path, text: str) -> PolicyDocument:
+    """Return the policy that a text holds.
+
+    Args:
+        path: where the text comes from.
+        text: YAML.
+
+    Raises:
+        ConfigurationError: file, line and remedy of each thing that is wrong.
+    """
+    source = parse_yaml(path, text)
     try:
         policy = Policy.model_validate(source.data)
     except ValidationError as error:
         raise explain(error, Policy, source.place) from None
-    problems = [*_unknown_roles(policy, source), *_cycles(policy, source)]
+    problems = [
+        *references.unknown_roles(policy.roles, policy.bindings, source.place),
+        *references.cycles(policy.roles, source.place),
+    ]
     if problems:
         raise ConfigurationError(*problems)
-    return PolicyDocument(policy, hashlib.sha256(path.read_bytes()).hexdigest()[:12], source)
+    return PolicyDocument(policy, hashlib.sha256(text.encode()).hexdigest()[:12], source)
 
 
 def permissions_of(policy: Policy, role: str) -> frozenset[str]:
     """Return what a role allows, included roles and all; the policy has no cycles."""
     found = policy.roles[role]
     return frozenset(found.permissions).union(*(permissions_of(policy, name) for name in found.includes))
-
-
-def _unknown_roles(policy: Policy, source: YamlDocument) -> list[str]:
-    named = [
-        (("roles", name, "includes", index), included)
-        for name, role in policy.roles.items()
-        for index, included in enumerate(role.includes)
-    ] + [(("bindings", index, "role"), binding.role) for index, binding in enumerate(policy.bindings)]
-    return [
-        f'{source.place(location)}: the role "{name}" is not defined; {did_you_mean(name, policy.roles)}'
-        for location, name in named
-        if name not in policy.roles
-    ]
-
-
-def _cycles(policy: Policy, source: YamlDocument) -> list[str]:
-    done: set[str] = set()
-
-    def visit(name: str, above: tuple[str, ...]) -> list[str]:
-        if name in above:
-            circle = " -> ".join((*above[above.index(name) :], name))
-            return [f"{source.place(('roles', name))}: roles include each other in a circle: {circle}; break it"]
-        if name in done or name not in policy.roles:
-            return []
-        found = [problem for inner in policy.roles[name].includes for problem in visit(inner, (*above, name))]
-        done.add(name)
-        return found
-
-    return [problem for name in policy.roles for problem in visit(name, ())]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+import heapq
 import re
+import time
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from secure_rpc.call import Contract, Principal
-from secure_rpc.policy.document import Binding, PolicyDocument, Who, permissions_of
+from secure_rpc.call import Metadata, Method, Principal
+from secure_rpc.policy.conditions import Asked, Conditions
+from secure_rpc.policy.document import PolicyDocument
+from secure_rpc.policy.entries import NEVER, Entry, entries_of
 
 REMEMBERED_PRINCIPALS = 10_000
 
@@ -21,121 +26,201 @@ class Decision:
     allowed: bool
     rule: str
     tenants: frozenset[str] | None = frozenset()  # None: all of them
+    per_message: bool = False  # a condition looks at the request: each message is to be decided on
+    policy: str = ""  # the version that decided
 
     def covers(self, tenant: str) -> bool:
         """Tell whether the data of that tenant may be touched."""
         return self.tenants is None or tenant in self.tenants
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    rule: str
-    permissions: frozenset[str]
-    tenants: frozenset[str] | None
-    own_tenants: bool
-    who: Who
-    pattern: re.Pattern[str] | None
+class Grants(NamedTuple):
+    """What a principal is given: by permission, and with the entries whose condition must hold first."""
+
+    always: dict[str, Decision]
+    conditional: tuple[Entry, ...]
 
 
 class Engine:
     """Decide by one version of the policy.
 
     Args:
-        document: the policy.
+        version: of the policy.
+        conditions: compile and evaluate those of bindings.
         size: for how many principals the grants are remembered.
+        clock: gives Unix time in seconds.
     """
 
-    def __init__(self, document: PolicyDocument, size: int = REMEMBERED_PRINCIPALS) -> None:
-        self.version = document.version
-        self._entries: dict[tuple[str, str, str], list[_Entry]] = defaultdict(list)
-        self._patterns: list[_Entry] = []
-        roles = {name: permissions_of(document.policy, name) for name in document.policy.roles}
-        for number, binding in enumerate(document.policy.bindings):
-            for who in binding.principals:
-                self._add(_entry(f"bindings[{number}] {binding.role}", roles[binding.role], binding, who))
+    def __init__(
+        self,
+        version: str,
+        conditions: Conditions,
+        *,
+        size: int = REMEMBERED_PRINCIPALS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.version = version
+        self.conditions = conditions
+        self._clock = clock
+        self._by_name: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+        self._by_pattern: list[tuple[re.Pattern[str], Entry]] = []
+        self._expiries: list[float] = []  # a heap
+        self.next_expiry_seconds = NEVER  # Unix time at which the next binding ends
         self._grants_of = functools.lru_cache(size)(self._collect)
 
-    def decide(self, principal: Principal, contract: Contract) -> Decision:
-        """Return whether the principal may do what the contract describes."""
+    @classmethod
+    def of(
+        cls, document: PolicyDocument, conditions: Conditions | None = None, clock: Callable[[], float] = time.time
+    ) -> Engine:
+        """Return the engine of a whole policy."""
+        engine = cls(document.version, conditions or Conditions(), clock=clock)
+        engine.add(entries_of(document))
+        return engine
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add entries, before the first decision; a big policy is added in slices."""
+        for entry in entries:
+            if entry.subject:
+                self._by_name["subject", entry.issuer, entry.subject].append(entry)
+            elif entry.group:
+                self._by_name["group", entry.issuer, entry.group].append(entry)
+            elif "*" in entry.workload:
+                self._by_pattern.append((workload_pattern(entry.workload), entry))
+            else:
+                self._by_name["workload", "", entry.workload].append(entry)
+            if entry.expires_at_seconds != NEVER:
+                heapq.heappush(self._expiries, entry.expires_at_seconds)
+                self.next_expiry_seconds = self._expiries[0]
+
+    def decide(self, principal: Principal, method: Method, metadata: Metadata = (), request: Any = None) -> Decision:
+        """Return whether the principal may do what the method's contract describes.
+
+        Args:
+            principal: who asks.
+            method: for what.
+            metadata: of the call, for conditions.
+            request: a message, for conditions; None while none has been read: what conditions on it give is then
+                counted as given, and the decision says that it is to be made again for each message.
+        """
+        if self.next_expiry_seconds != NEVER:
+            self.expire()
         grants = self._grants_of(principal)
+        if not grants.conditional:
+            return self._judge(grants.always, method)
+        return self._decide_conditionally(grants, Asked(principal, method, metadata, request, self._clock()))
+
+    def grants_of(self, principal: Principal) -> Grants:
+        """Return all that a principal is given."""
+        return self._grants_of(principal)
+
+    def _decide_conditionally(self, grants: Grants, asked: Asked) -> Decision:
+        contract = asked.method.contract
+        wanted = frozenset(contract.permissions + contract.any_permissions)
+        held, per_message, denied = dict(grants.always), False, ""
+        for entry in grants.conditional:
+            if wanted.isdisjoint(entry.permissions):
+                continue
+            looks = self.conditions.uses_request(entry.condition, asked.method)
+            per_message = per_message or looks
+            if not looks or asked.request is not None:
+                verdict = self.conditions.holds(entry.condition, asked)
+                if not verdict.holds:
+                    denied = denied or (
+                        f"the condition of {entry.rule} {'failed' if verdict.failure else 'does not hold'}"
+                    )
+                    continue
+            self._give(held, entry, asked.principal)
+        decision = self._judge(held, asked.method)
+        if not decision.allowed and denied:
+            return self._denied(denied)
+        return replace(decision, per_message=True) if decision.allowed and per_message else decision
+
+    def _candidates(self, principal: Principal) -> Iterator[Entry]:
+        if principal.subject:
+            yield from self._by_name.get(("subject", principal.issuer, principal.subject), ())
+            for group in sorted(principal.groups):  # the same rule is named each time
+                yield from self._by_name.get(("group", principal.issuer, group), ())
+        else:
+            yield from self._by_name.get(("workload", "", principal.workload), ())
+            for pattern, entry in self._by_pattern:
+                if pattern.fullmatch(principal.workload):
+                    yield entry
+
+    def _collect(self, principal: Principal) -> Grants:
+        """Return what a principal is given: for most methods that is the decision."""
+        now = self._clock() if self._expiries else 0.0
+        found: dict[str, Decision] = {}
+        conditional: list[Entry] = []
+        for entry in self._candidates(principal):
+            if entry.expires_at_seconds <= now or not _matches(entry, principal):
+                continue
+            if entry.condition:
+                conditional.append(entry)
+            else:
+                self._give(found, entry, principal)
+        return Grants(found, tuple(conditional))
+
+    def _give(self, held: dict[str, Decision], entry: Entry, principal: Principal) -> None:
+        tenants = principal.tenants if entry.own_tenants else entry.tenants
+        grant = Decision(allowed=True, rule=entry.rule, tenants=tenants, policy=self.version)
+        for permission in entry.permissions:
+            before = held.get(permission)
+            held[permission] = grant if before is None else _either(before, grant)
+
+    def _judge(self, held: dict[str, Decision], method: Method) -> Decision:
+        """Hold what is given against what is asked."""
+        contract = method.contract
         used: list[Decision] = []
         for permission in contract.permissions:
-            grant = grants.get(permission)
+            grant = held.get(permission)
             if grant is None:
-                return Decision(allowed=False, rule=f"no binding gives {permission}")
+                return self._denied(f"no binding gives {permission}")
             used.append(grant)
         if contract.any_permissions:
-            several = [grants[name] for name in contract.any_permissions if name in grants]
+            several = [held[name] for name in contract.any_permissions if name in held]
             if not several:
-                return Decision(allowed=False, rule=f"no binding gives one of {', '.join(contract.any_permissions)}")
+                return self._denied(f"no binding gives one of {', '.join(contract.any_permissions)}")
             used.append(functools.reduce(_either, several))
         if not used:
-            return Decision(allowed=False, rule="the method asks for no permission")
+            return self._denied("the method asks for no permission")
         return used[0] if len(used) == 1 else functools.reduce(_both, used)
 
-    def _add(self, entry: _Entry) -> None:
-        who = entry.who
-        if who.subject:
-            self._entries["subject", who.issuer, who.subject].append(entry)
-        elif who.group:
-            self._entries["group", who.issuer, who.group].append(entry)
-        elif entry.pattern is None:
-            self._entries["workload", "", who.workload].append(entry)
-        else:
-            self._patterns.append(entry)
+    def _denied(self, rule: str) -> Decision:
+        return Decision(allowed=False, rule=rule, policy=self.version)
 
-    def _candidates(self, principal: Principal) -> Iterator[_Entry]:
-        if principal.subject:
-            yield from self._entries.get(("subject", principal.issuer, principal.subject), ())
-            for group in principal.groups:
-                yield from self._entries.get(("group", principal.issuer, group), ())
-        else:
-            yield from self._entries.get(("workload", "", principal.workload), ())
-            yield from self._patterns
-
-    def _collect(self, principal: Principal) -> dict[str, Decision]:
-        """Return by permission what a principal is given: for most methods that is the decision."""
-        found: dict[str, Decision] = {}
-        for entry in self._candidates(principal):
-            if not _matches(entry, principal):
-                continue
-            tenants = principal.tenants if entry.own_tenants else entry.tenants
-            grant = Decision(allowed=True, rule=entry.rule, tenants=tenants)
-            for permission in entry.permissions:
-                before = found.get(permission)
-                found[permission] = grant if before is None else _either(before, grant)
-        return found
+    def expire(self) -> None:
+        """Forget what bindings gave that have ended by now."""
+        now = self._clock()
+        if now < self.next_expiry_seconds:
+            return
+        while self._expiries and self._expiries[0] <= now:
+            heapq.heappop(self._expiries)
+        self.next_expiry_seconds = self._expiries[0] if self._expiries else NEVER
+        self._grants_of.cache_clear()
 
 
-def _entry(rule: str, permissions: frozenset[str], binding: Binding, who: Who) -> _Entry:
-    pattern = re.compile(re.escape(who.workload).replace(r"\*", "[^/]+")) if "*" in who.workload else None
-    return _Entry(
-        rule=rule,
-        permissions=permissions,
-        tenants=frozenset(binding.tenants) if isinstance(binding.tenants, tuple) else None,
-        own_tenants=binding.tenants == "own",
-        who=who,
-        pattern=pattern,
-    )
+@functools.lru_cache(4096)
+def workload_pattern(text: str) -> re.Pattern[str]:
+    """Return what a workload with a star matches: the star stands for characters of one path segment."""
+    return re.compile(re.escape(text).replace(r"\*", "[^/]+"))
 
 
-def _matches(entry: _Entry, principal: Principal) -> bool:
+def _matches(entry: Entry, principal: Principal) -> bool:
     """Tell whether all that the entry names is so; what names it was found by counts too."""
-    who = entry.who
-    if who.issuer and who.issuer != principal.issuer:
+    if entry.issuer and entry.issuer != principal.issuer:
         return False
-    if who.subject and who.subject != principal.subject:
+    if entry.subject and entry.subject != principal.subject:
         return False
-    if who.group and who.group not in principal.groups:
+    if entry.group and entry.group not in principal.groups:
         return False
-    if entry.pattern is not None:
-        return entry.pattern.fullmatch(principal.workload) is not None
-    return not who.workload or who.workload == principal.workload
+    if "*" in entry.workload:
+        return workload_pattern(entry.workload).fullmatch(principal.workload) is not None
+    return not entry.workload or entry.workload == principal.workload
 
 
 def _either(one: Decision, other: Decision) -> Decision:
     tenants = None if one.tenants is None or other.tenants is None else one.tenants | other.tenants
-    return Decision(allowed=True, rule=one.rule, tenants=tenants)
+    return Decision(allowed=True, rule=one.rule, tenants=tenants, policy=one.policy)
 
 
 def _both(one: Decision, other: Decision) -> Decision:
@@ -143,4 +228,4 @@ def _both(one: Decision, other: Decision) -> Decision:
         tenants = other.tenants if one.tenants is None else one.tenants
     else:
         tenants = one.tenants & other.tenants
-    return Decision(allowed=True, rule=one.rule, tenants=tenants)
+    return Decision(allowed=True, rule=one.rule, tenants=tenants, policy=one.policy)

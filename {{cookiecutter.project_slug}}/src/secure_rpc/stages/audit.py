@@ -71,6 +71,7 @@ class Audit:
                         outcome.reason,
                         clock() - started,
                         tuple(fields),
+                        call.policy,
                     )
                 )
             if self._durable:

@@ -62,6 +62,38 @@ class Metrics:
             "Changes of the file of API keys that could not be read; the keys before them still count.",
             registry=self.registry,
         )
+        self.policy_reloads = Counter(
+            "secure_rpc_policy_reloads",
+            "Changes of the policy's files, by whether they were taken up; where not, the policy before goes on.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.policy_loaded = Gauge(
+            "secure_rpc_policy_loaded_timestamp_seconds",
+            "Unix time at which the policy was last taken up.",
+            registry=self.registry,
+        )
+        self.policy_condition_failures = Counter(
+            "secure_rpc_policy_condition_failures",
+            "Conditions of the policy that could not be evaluated, and so denied.",
+            registry=self.registry,
+        )
+        self.policy_differences = Counter(
+            "secure_rpc_policy_shadow_differences",
+            "Decisions in which the candidate policy would allow or deny otherwise than the active one.",
+            ("grpc_method", "direction"),
+            registry=self.registry,
+        )
+        self.policy_rollout = Gauge(
+            "secure_rpc_policy_rollout_percent",
+            "Share of callers that the candidate policy decides for.",
+            registry=self.registry,
+        )
+        self.policy_rollbacks = Counter(
+            "secure_rpc_policy_rollbacks",
+            "Candidate policies that refused too much and were taken back.",
+            registry=self.registry,
+        )
         self.audit_records = Counter("secure_rpc_audit_records", "Audit records written.", registry=self.registry)
         self.audit_failures = Counter(
             "secure_rpc_audit_write_failures", "Failed attempts to write audit records.", registry=self.registry

@@ -41,7 +41,7 @@ def test_no_floor_imports_from_above() -> None:
     ("file", "line"),
     [
         ("errors.py", "from secure_rpc import call"),
-        ("identity/spiffe.py", "from secure_rpc.policy import engine"),
+        ("identity/jwks.py", "from secure_rpc.policy import engine"),
         ("stages/audit.py", "import secure_rpc.server"),
         ("a_room_of_nobody.py", ""),
     ],

@@ -11,7 +11,7 @@ MakeRecord = Callable[..., AuditRecord]
 
 
 def test_a_record_says_who_did_what_to_whose_data_and_how_it_ended(record: MakeRecord) -> None:
-    assert record(7, fields=(("title", "a book"),)).as_dict() == {
+    assert record(7, fields=(("title", "a book"),), policy="0123abcd").as_dict() == {
         "event": "call",
         "time": "2026-01-01T00:00:00.500000+00:00",
         "call_id": "call-7",
@@ -25,6 +25,7 @@ def test_a_record_says_who_did_what_to_whose_data_and_how_it_ended(record: MakeR
         "proofs": ("token",),
         "tenant": "acme",
         "rule": "bindings[0] reader",
+        "policy": "0123abcd",
         "peer": "ipv4:127.0.0.1:1",
         "duration_us": 1500,
         "fields": {"title": "a book"},

@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from secure_rpc import errors
+from secure_rpc import errors, spiffe
 from secure_rpc.call import Call, Method, Patience
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, Request
 from secure_rpc.dev.issuer import Caller, TokenIssuer
-from secure_rpc.identity import spiffe, token
+from secure_rpc.identity import token
 from secure_rpc.identity.api_key import ApiKeys, new_key, save
 from secure_rpc.identity.certificate import Certificate, NameKind, certificate_reader
 from secure_rpc.identity.fetching import https_only

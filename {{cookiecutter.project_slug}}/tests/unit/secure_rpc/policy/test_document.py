@@ -8,7 +8,7 @@ import pytest
 
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.policy import document
-from secure_rpc.policy.document import load, permissions_of
+from secure_rpc.policy.document import Known, load, permissions_of
 
 SOUND = """\
 version: 1
@@ -25,6 +25,7 @@ bindings:
       - {workload: spiffe://example.org/ns/shop/*}
     tenants: all
 """
+KNOWN = Known({"things.read", "things.write"}, ["https://issuer.example.org"], ["example.org"])
 
 
 def write(folder: Path, text: str) -> Path:
@@ -215,9 +216,9 @@ roles:
 
 def test_permissions_that_no_method_asks_for_are_told_with_their_lines(tmp_path: Path) -> None:
     found = load(write(tmp_path, SOUND))
-    found.check_permissions({"things.read", "things.write", "others.read"})
+    found.check(KNOWN._replace(permissions={"things.read", "things.write", "others.read"}))
     with pytest.raises(ConfigurationError) as caught:
-        found.check_permissions({"things.raed", "things.writes"})
+        found.check(KNOWN._replace(permissions={"things.raed", "things.writes"}))
     assert caught.value.problems == (
         f'{tmp_path}/policy.yaml:4: no method asks for the permission "things.read"; did you mean "things.raed"?',
         f'{tmp_path}/policy.yaml:7: no method asks for the permission "things.write"; did you mean "things.writes"?',

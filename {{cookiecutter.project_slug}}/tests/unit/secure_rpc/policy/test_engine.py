@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from secure_rpc.call import Contract, Principal
+from secure_rpc.call import Contract, Method, Patience, Principal
 from secure_rpc.policy.document import PolicyDocument
-from secure_rpc.policy.engine import Decision, Engine
+from secure_rpc.policy.engine import Engine
+
+from support.policies import asking
 
 MakePolicy = Callable[[dict[str, Any]], PolicyDocument]
 ISSUER, OTHER_ISSUER = "https://issuer.example.org", "https://partner.example"
@@ -19,9 +21,10 @@ ROLES = {
     "writer": {"permissions": ["things.write"]},
     "editor": {"includes": ["reader", "writer"]},
 }
-READ, WRITE = Contract(permissions=("things.read",)), Contract(permissions=("things.write",))
-BOTH = Contract(permissions=("things.read", "things.write"))
-EITHER = Contract(any_permissions=("things.read", "things.write"))
+READ, WRITE = asking("things.read"), asking("things.write")
+BOTH = asking("things.read", "things.write")
+PUBLIC = Method("/things.v1.Things/List", Patience(1), contract=Contract(public=True))
+EITHER = asking(any_of=("things.read", "things.write"))
 
 
 def user(subject: str = "alice", *groups: str, issuer: str = ISSUER, tenants: tuple[str, ...] = ("acme",)) -> Principal:
@@ -38,7 +41,7 @@ def binding(role: str, *who: dict[str, str], tenants: Any = "own") -> dict[str, 
 
 @pytest.fixture
 def engine(policy: MakePolicy) -> Callable[..., Engine]:
-    return lambda *bindings: Engine(policy({"roles": ROLES, "bindings": list(bindings)}))
+    return lambda *bindings: Engine.of(policy({"roles": ROLES, "bindings": list(bindings)}))
 
 
 MakeEngine = Callable[..., Engine]
@@ -48,19 +51,18 @@ MakeEngine = Callable[..., Engine]
 
 
 @pytest.mark.parametrize("who", [user(), user("alice", "admins"), workload(), Principal()])
-@pytest.mark.parametrize("contract", [READ, BOTH, EITHER, Contract(), Contract(public=True)])
-def test_without_a_binding_nobody_may_do_anything(engine: MakeEngine, who: Principal, contract: Contract) -> None:
-    decision = engine().decide(who, contract)
+@pytest.mark.parametrize("method", [READ, BOTH, EITHER, asking(), PUBLIC])
+def test_without_a_binding_nobody_may_do_anything(engine: MakeEngine, who: Principal, method: Method) -> None:
+    decision = engine().decide(who, method)
     assert not decision.allowed
     assert not decision.covers("acme")
     assert decision.rule
 
 
 def test_a_method_that_asks_for_nothing_is_refused_even_to_those_who_have_everything(engine: MakeEngine) -> None:
-    decision = engine(binding("editor", {"issuer": ISSUER, "subject": "alice"}, tenants="all")).decide(
-        user(), Contract()
-    )
-    assert decision == Decision(allowed=False, rule="the method asks for no permission")
+    decision = engine(binding("editor", {"issuer": ISSUER, "subject": "alice"}, tenants="all")).decide(user(), asking())
+    assert (decision.allowed, decision.rule) == (False, "the method asks for no permission")
+    assert not decision.covers("acme")
 
 
 def test_the_rule_says_what_is_missing_or_which_binding_gave_it(engine: MakeEngine) -> None:
@@ -165,7 +167,7 @@ ALICE, ADMINS = {"issuer": ISSUER, "subject": "alice"}, {"issuer": ISSUER, "grou
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "contract", "tenants"),
+    ("first", "second", "method", "tenants"),
     [
         (("reader", ["a"]), ("reader", ["b"]), READ, {"a", "b"}),  # the same permission twice: either
         (("reader", ["a"]), ("reader", "all"), READ, None),
@@ -180,19 +182,19 @@ ALICE, ADMINS = {"issuer": ISSUER, "subject": "alice"}, {"issuer": ISSUER, "grou
     ],
 )
 def test_tenants_of_several_bindings_are_joined_or_crossed(
-    engine: MakeEngine, first: tuple[str, Any], second: tuple[str, Any], contract: Contract, tenants: set[str] | None
+    engine: MakeEngine, first: tuple[str, Any], second: tuple[str, Any], method: Method, tenants: set[str] | None
 ) -> None:
     made = engine(binding(first[0], ALICE, tenants=first[1]), binding(second[0], ADMINS, tenants=second[1]))
-    decision = made.decide(user("alice", "admins"), contract)
+    decision = made.decide(user("alice", "admins"), method)
     assert decision.allowed
     assert decision.tenants == tenants
 
 
 def test_all_and_any_are_asked_together(engine: MakeEngine) -> None:
-    contract = Contract(permissions=("things.read",), any_permissions=("things.write", "things.purge"))
+    method = asking("things.read", any_of=("things.write", "things.purge"))
     reader = binding("reader", ALICE, tenants=["a", "b"])
-    assert not engine(reader).decide(user(), contract).allowed
-    decision = engine(reader, binding("writer", ALICE, tenants=["b", "c"])).decide(user(), contract)
+    assert not engine(reader).decide(user(), method).allowed
+    decision = engine(reader, binding("writer", ALICE, tenants=["b", "c"])).decide(user(), method)
     assert (decision.allowed, decision.tenants) == (True, frozenset({"b"}))
 
 

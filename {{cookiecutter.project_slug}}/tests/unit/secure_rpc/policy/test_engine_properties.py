@@ -15,6 +15,8 @@ from secure_rpc.call import Contract, Principal
 from secure_rpc.policy.document import Policy, Who, load, permissions_of
 from secure_rpc.policy.engine import Decision, Engine
 
+from support.policies import asking
+
 PERMISSIONS = ("a.read", "a.write", "b.read")
 TENANTS = ("acme", "globex", "initech")
 ISSUERS = ("https://one.example", "https://two.example")
@@ -102,7 +104,9 @@ def decide(data: dict[str, Any], principal: Principal, contract: Contract) -> tu
         file = Path(folder) / "policy.yaml"
         file.write_text(yaml.dump(data, Dumper=yaml.CSafeDumper), encoding="utf-8")
         loaded = load(file)
-    return loaded.policy, Engine(loaded).decide(principal, contract)
+    return loaded.policy, Engine.of(loaded).decide(
+        principal, asking(*contract.permissions, any_of=contract.any_permissions)
+    )
 
 
 def covered(decision: Decision) -> set[str]:

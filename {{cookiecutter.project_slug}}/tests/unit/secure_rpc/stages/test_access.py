@@ -14,20 +14,22 @@ from secure_rpc.dev.authority import Authority, Request
 from secure_rpc.identity.certificate import certificate_reader
 from secure_rpc.identity.principal import Credential, Identities
 from secure_rpc.identity.tokens import TokenVerifier
+from secure_rpc.policy.active import ActivePolicy
 from secure_rpc.policy.document import load
-from secure_rpc.policy.engine import Engine
 from secure_rpc.stages.authentication import Authentication
 from secure_rpc.stages.authorization import Authorization
+
+from support.policies import active
 
 MakeCall: TypeAlias = Callable[..., Call]
 MakeMethod: TypeAlias = Callable[..., Method]
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
+def engine(tmp_path: Path) -> ActivePolicy:
     file = tmp_path / "policy.yaml"
     file.write_text("version: 1\nroles:\n  reader: {permissions: [things.read]}\n", encoding="utf-8")
-    return Engine(load(file))
+    return active(load(file))
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +55,15 @@ async def reason(middleware: Any, call: Call) -> str:
     return ""
 
 
-async def test_without_a_principal_nobody_is_authorized(engine: Engine, method: MakeMethod, call: MakeCall) -> None:
+async def test_without_a_principal_nobody_is_authorized(
+    engine: ActivePolicy, method: MakeMethod, call: MakeCall
+) -> None:
     middleware = Authorization(engine).bind(method(permissions=("things.read",)))
     assert await reason(middleware, call()) == "IDENTITY_MISSING"
 
 
 def test_only_public_methods_and_those_that_do_not_exist_go_without_authorization(
-    engine: Engine, method: MakeMethod
+    engine: ActivePolicy, method: MakeMethod
 ) -> None:
     stage = Authorization(engine)
     assert stage.bind(method(public=True)) is None

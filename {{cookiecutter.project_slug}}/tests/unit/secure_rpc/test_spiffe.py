@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secure_rpc.identity import spiffe
+from secure_rpc import spiffe
 
 PATH_RULE = "neither '.' nor '..'"
 DOMAIN_RULE = "a trust domain has 1 to 255"
