@@ -150,6 +150,8 @@ def parse_yaml(path: Path, text: str) -> YamlDocument:
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigurationError(f"{place}: not valid YAML: {problem}") from None
+    except ValueError as error:  # of a date that does not exist
+        raise ConfigurationError(f"{path}: not valid YAML: {error}") from None
     finally:
         loader.dispose()
 

@@ -52,7 +52,7 @@ class ActivePolicy:
         before = self.shadow
         shadow = Shadow(engine, candidate, rollout, on_difference=self._differ, on_rollback=self._roll_back)
         if before is not None and (before.candidate.version, before.rollout) == (candidate.version, rollout):
-            shadow.percent = before.percent  # what was rolled back stays so until the candidate is another
+            shadow.carry_on(before)
         else:
             self._logged.clear()
         self.shadow, self.decide = shadow, shadow.decide

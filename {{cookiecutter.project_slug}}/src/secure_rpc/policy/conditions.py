@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ REMEMBERED_PRINCIPALS = 1000  # in CEL's form
 VARIABLES = ("principal", "method", "now", "metadata", "request")
 _LATER = ("request", "metadata")  # made only for expressions that use them
 _UNKNOWN_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
-_UNKNOWN_NAME = re.compile(r"undeclared reference to '(\w+)'")
+_UNKNOWN_NAME = re.compile(r"undeclared reference to '(\w+)")
 
 
 class Asked(NamedTuple):
@@ -135,7 +135,7 @@ class Conditions:
             self._programs[expression, request] = program
         return program
 
-    def forget_but(self, expressions: frozenset[str]) -> None:
+    def forget_but(self, expressions: Collection[str]) -> None:
         """Let go of what was compiled for expressions that no policy has any more."""
         self._programs = {key: program for key, program in self._programs.items() if key[0] in expressions}
 
@@ -151,7 +151,9 @@ class Conditions:
             raise ValueError(_first_complaint(str(error))) from None
         if compiled.return_type() != cel.Type.BOOL:
             kind = compiled.return_type().name().lower()
-            raise ValueError(f"the condition is of type {kind}; it must be true or false, as a comparison is")
+            raise ValueError(
+                f'the condition is of type {kind}; it must be true or false: compare it, as in "... == true"'
+            )
         uses_request, uses_metadata = (not self._compiles_without(name, expression, request) for name in _LATER)
         return _Program(compiled, uses_request, uses_metadata)
 

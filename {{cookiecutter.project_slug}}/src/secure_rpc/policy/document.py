@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from secure_rpc.configuration import ConfigurationError, Section, YamlDocument, explain, parse_yaml, read_text
 from secure_rpc.policy import references
@@ -80,15 +81,24 @@ class Binding(Part):
     """For whose data: the tenants that the caller's credentials name, everybody's, or those listed."""
     condition: str = ""
     """A CEL expression that must be true, over principal, request, method, metadata and now."""
-    expires: AwareDatetime | date | None = None
+    expires: datetime | None = None
     """From when on it gives nothing any more: a day (its first moment, UTC), or a time with its zone."""
 
     @field_validator("expires", mode="before")
     @classmethod
-    def _has_a_zone(cls, value: object) -> object:
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise ValueError('a time needs its zone, such as "Z"; or write a day alone')
-        return value
+    def _moment(cls, value: object) -> object:
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = date.fromisoformat(value) if len(value) == len("2030-01-01") else datetime.fromisoformat(value)
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                raise ValueError('a time needs its zone, such as "Z"; or write a day alone')
+            return value
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        raise ValueError("neither a day, such as 2030-01-01, nor a time with its zone, such as 2030-01-01T12:00:00Z")
 
 
 class Policy(Part):
@@ -129,6 +139,15 @@ class PolicyDocument:
     policy: Policy
     version: str  # the first characters of the file's SHA-256
     source: YamlDocument
+
+    def conditions(self) -> list[tuple[str, str, str]]:
+        """Return where each condition stands, the condition, and the role that it is for; none twice for one role."""
+        found = {
+            (binding.condition, binding.role): self.source.place(("bindings", number, "condition"))
+            for number, binding in reversed(list(enumerate(self.policy.bindings)))
+            if binding.condition
+        }
+        return [(place, expression, role) for (expression, role), place in reversed(found.items())]
 
     def check(self, known: Known) -> None:
         """Refuse what does not exist around the policy: it is misspelt, and would silently give nothing.

@@ -65,6 +65,7 @@ class Engine:
         self._by_name: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
         self._by_pattern: list[tuple[re.Pattern[str], Entry]] = []
         self._expiries: list[float] = []  # a heap
+        self.expressions: set[str] = set()  # the conditions
         self.next_expiry_seconds = NEVER  # Unix time at which the next binding ends
         self._grants_of = functools.lru_cache(size)(self._collect)
 
@@ -88,6 +89,8 @@ class Engine:
                 self._by_pattern.append((workload_pattern(entry.workload), entry))
             else:
                 self._by_name["workload", "", entry.workload].append(entry)
+            if entry.condition:
+                self.expressions.add(entry.condition)
             if entry.expires_at_seconds != NEVER:
                 heapq.heappush(self._expiries, entry.expires_at_seconds)
                 self.next_expiry_seconds = self._expiries[0]
@@ -148,7 +151,7 @@ class Engine:
 
     def _collect(self, principal: Principal) -> Grants:
         """Return what a principal is given: for most methods that is the decision."""
-        now = self._clock() if self._expiries else 0.0
+        now = self._clock()
         found: dict[str, Decision] = {}
         conditional: list[Entry] = []
         for entry in self._candidates(principal):

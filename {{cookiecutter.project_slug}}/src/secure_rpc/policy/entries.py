@@ -6,10 +6,9 @@ They are plain data, so that a big policy can be read and checked in another pro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from secure_rpc.policy.document import Binding, PolicyDocument, permissions_of
+from secure_rpc.policy.document import PolicyDocument, permissions_of
 
 NEVER = float("inf")
 
@@ -50,17 +49,8 @@ def entries_of(document: PolicyDocument) -> Iterator[Entry]:
                 group=who.group,
                 workload=who.workload,
                 condition=binding.condition,
-                expires_at_seconds=expiry_of(binding),
+                expires_at_seconds=NEVER if binding.expires is None else binding.expires.timestamp(),
             )
-
-
-def expiry_of(binding: Binding) -> float:
-    """Return the Unix time from which a binding gives nothing any more."""
-    if binding.expires is None:
-        return NEVER
-    if isinstance(binding.expires, datetime):
-        return binding.expires.timestamp()
-    return datetime(binding.expires.year, binding.expires.month, binding.expires.day, tzinfo=UTC).timestamp()
 
 
 def to_plain(entries: Iterable[Entry]) -> list[list[Any]]:

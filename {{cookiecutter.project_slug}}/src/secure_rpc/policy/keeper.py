@@ -160,6 +160,7 @@ class PolicyKeeper:
     ) -> None:
         before, self._text = self.version, text
         self._active.swap(engine, candidate, rollout)
+        self._conditions.forget_but(engine.expressions | (candidate.expressions if candidate is not None else set()))
         self.loaded_seconds = time.time()
         self._on_reload(True)  # noqa: FBT003
         if engine.version != before:

@@ -1,8 +1,4 @@
-"""Policies read and checked in a process of their own, so that a big one does not make calls wait.
-
-YAML of ten thousand bindings takes a second of Python, thread or not. What the child sends are flat entries, in lines
-that are taken up one by one between calls.
-"""
+"""A policy taken up while calls go on, however big it is: read in a process of its own, taken over in pieces."""
 
 from __future__ import annotations
 
@@ -10,22 +6,19 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from secure_rpc.configuration import ConfigurationError, read_text
+from secure_rpc.policy import child
 from secure_rpc.policy.conditions import Conditions
-from secure_rpc.policy.differences import told
-from secure_rpc.policy.document import Known, PolicyDocument, parse, permissions_of
+from secure_rpc.policy.document import Known, PolicyDocument, permissions_of
 from secure_rpc.policy.engine import REMEMBERED_PRINCIPALS, Engine
-from secure_rpc.policy.entries import Entry, entries_of, from_plain, to_plain
+from secure_rpc.policy.entries import from_plain
 
-ENTRIES_PER_LINE = 250
 CHILD_SECONDS = 60.0
-MAX_CHANGES = 100  # that are told of one reload
 
 
 def check_conditions(document: PolicyDocument, conditions: Conditions) -> None:
@@ -35,10 +28,9 @@ def check_conditions(document: PolicyDocument, conditions: Conditions) -> None:
         ConfigurationError: file, line and remedy of each that is wrong.
     """
     problems = [
-        f"{document.source.place(('bindings', number, 'condition'))}: {problem}"
-        for number, binding in enumerate(document.policy.bindings)
-        if binding.condition
-        for problem in conditions.check(binding.condition, permissions_of(document.policy, binding.role))
+        f"{place}: {problem}"
+        for place, expression, role in document.conditions()
+        for problem in conditions.check(expression, permissions_of(document.policy, role))
     ]
     if problems:
         raise ConfigurationError(*problems)
@@ -90,25 +82,16 @@ async def load_beside(
         raise ConfigurationError(*header["problems"])
     permissions = {role: frozenset(names) for role, names in header["roles"].items()}
     engine = Engine(header["version"], conditions, size=size)
-    checked: set[tuple[str, str]] = set()
     problems: list[str] = []
-    async for entries in _read(lines[1:], permissions):
-        engine.add(entries)
-        for entry in entries:
-            if entry.condition and (entry.condition, entry.role) not in checked:
-                checked.add((entry.condition, entry.role))
-                found = conditions.check(entry.condition, entry.permissions)
-                problems += [f"{entry.place}: {problem}" for problem in found]
-                await asyncio.sleep(0)
+    for place, expression, role in header["conditions"]:
+        problems += [f"{place}: {problem}" for problem in conditions.check(expression, permissions[role])]
+        await asyncio.sleep(0)
+    for line in lines[1:]:
+        engine.add(from_plain(orjson.loads(line), permissions))
+        await asyncio.sleep(0)
     if problems:
         raise ConfigurationError(*problems)
     return engine, header["changes"]
-
-
-async def _read(lines: list[bytes], permissions: dict[str, frozenset[str]]) -> AsyncIterator[list[Entry]]:
-    for line in lines:
-        yield from_plain(orjson.loads(line), permissions)
-        await asyncio.sleep(0)
 
 
 def _run_child(order: bytes) -> bytes:
@@ -117,10 +100,10 @@ def _run_child(order: bytes) -> bytes:
     Raises:
         ConfigurationError: it did not answer.
     """
-    command = [sys.executable, "-P", "-m", __name__]
+    command = [sys.executable, "-P", "-m", child.__name__]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
-        done = subprocess.run(  # noqa: S603  # this module, by this Python
+        done = subprocess.run(  # noqa: S603  # a module of ours, by this Python
             command, input=order, capture_output=True, timeout=CHILD_SECONDS, check=False, env=environment
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -129,28 +112,3 @@ def _run_child(order: bytes) -> bytes:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigurationError(f"the policy could not be read: {said[-1] if said else f'exit {done.returncode}'}")
     return done.stdout
-
-
-def answer(order: dict[str, Any]) -> Iterator[bytes]:
-    """Yield the child's lines: a header, then entries."""
-    header: dict[str, Any] = {"problems": (), "version": "", "roles": {}, "changes": ()}
-    entries: list[Entry] = []
-    try:
-        document, *before = [parse(Path(path), text) for path, text in order["texts"]]
-        document.check(Known(*order["known"]))
-    except ConfigurationError as error:
-        header["problems"] = error.problems
-    else:
-        roles = document.policy.roles
-        header["version"] = document.version
-        header["roles"] = {role: sorted(permissions_of(document.policy, role)) for role in roles}
-        entries = list(entries_of(document))
-        if before:
-            header["changes"] = told(before[0].policy, document.policy, MAX_CHANGES)
-    yield orjson.dumps(header)
-    for start in range(0, len(entries), ENTRIES_PER_LINE):
-        yield orjson.dumps(to_plain(entries[start : start + ENTRIES_PER_LINE]))
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.writelines(line + b"\n" for line in answer(orjson.loads(sys.stdin.buffer.read())))

@@ -115,6 +115,10 @@ class Shadow:
         self._on_rollback = on_rollback
         self._window = _Window(rollout.window_seconds, clock)
 
+    def carry_on(self, before: Shadow) -> None:
+        """Go on counting where another left off; a candidate that was rolled back stays so until it is another."""
+        self.percent, self._window = before.percent, before._window
+
     def decide(self, principal: Principal, method: Method, metadata: Metadata = (), request: Any = None) -> Decision:
         """Return the decision that counts for this principal; see `Engine.decide`."""
         active = self.active.decide(principal, method, metadata, request)

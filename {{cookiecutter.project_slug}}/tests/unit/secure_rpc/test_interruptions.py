@@ -8,9 +8,11 @@ from typing import Any
 import grpc
 import pytest
 
-from secure_rpc.call import Call
-from secure_rpc.chain import Proceed
+from secure_rpc import errors
+from secure_rpc.call import Call, Method
+from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.errors import STATUS_DETAILS_KEY
+from secure_rpc.live import LiveStreams
 
 from probe.v1 import probe_pb2 as pb
 from support.probe import FLOOD, SHAPES, STREAMS_IN, STREAMS_OUT
@@ -48,6 +50,73 @@ async def end(world: World, call: grpc.aio.Call, how: str) -> None:
 
 def timeout_for(how: str) -> float:
     return DEADLINE_SECONDS if how == "deadline" else TIMEOUT_SECONDS
+
+
+class Reviewed:
+    """Notes the calls that last, and has them reviewed by what a test says."""
+
+    def __init__(self, live: LiveStreams) -> None:
+        self.live = live
+        self.verdict: BaseException | None = None
+
+    def bind(self, _method: Method) -> Middleware:
+        async def look(call: Call, proceed: Proceed) -> None:
+            call.review_with(self._review)
+            await proceed(call)
+
+        return look
+
+    def _review(self) -> None:
+        if self.verdict is not None:
+            raise self.verdict
+
+
+STREAMS = tuple(shape for shape in SHAPES if shape in STREAMS_IN or shape in STREAMS_OUT)
+
+
+@pytest.mark.parametrize("shape", STREAMS)
+@pytest.mark.parametrize("act", ["sleep", SWALLOW])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stream_that_is_reviewed_goes_on_or_ends_by_what_the_review_says(
+    serve: Serve, shape: str, act: str, *, fails: bool
+) -> None:
+    live = LiveStreams()
+    reviewed = Reviewed(live)
+    async with serve(outermost=[reviewed], chain_options={"live": live}) as world:
+        call = world.call(shape, pb.Ask(act=act))
+        await world.servicer.begun.acquire()
+        assert (await live.review(), len(live)) == (0, 1)
+        reviewed.verdict = RuntimeError("a secret") if fails else errors.PermissionDenied("not any more", reason="GONE")
+        assert await live.review() == 1
+        told, record = await ending(call), await world.record()
+    code, details = (C.INTERNAL, "internal error") if fails else (C.PERMISSION_DENIED, "not any more")
+    assert (told.code, told.details, record.outcome.code, len(live)) == (code, details, code, 0)
+
+
+async def test_a_stream_that_was_ended_before_its_handler_began_never_reaches_it(serve: Serve) -> None:
+    live = LiveStreams()
+
+    async def cut(call: Call, proceed: Proceed) -> None:
+        call.cut(errors.PermissionDenied("not any more"))
+        await proceed(call)
+
+    async with serve(between=[Around(cut)], chain_options={"live": live}) as world:
+        told = await world.ask("Bidi", "anything")
+        assert (told.code, (await world.record()).outcome.code) == (C.PERMISSION_DENIED, C.PERMISSION_DENIED)
+        assert world.servicer.begun.locked()
+
+
+@pytest.mark.parametrize("shape", ["ServerStream", "ServerStreamByWrite"])
+async def test_a_stream_whose_client_does_not_read_is_ended_too(serve: Serve, shape: str) -> None:
+    live = LiveStreams()
+    reviewed = Reviewed(live)
+    async with serve(outermost=[reviewed], chain_options={"live": live, "abort_timeout_seconds": 0.1}) as world:
+        call = world.call(shape, pb.Ask(act=FLOOD))
+        await asyncio.sleep(0.2)  # until the windows are full
+        reviewed.verdict = errors.PermissionDenied("not any more")
+        assert await live.review() == 1
+        assert (await world.record()).outcome.code is C.PERMISSION_DENIED
+        call.cancel()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -9,6 +9,7 @@ import pytest
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.policy import document
 from secure_rpc.policy.document import Known, load, permissions_of
+from secure_rpc.policy.entries import entries_of
 
 SOUND = """\
 version: 1
@@ -223,6 +224,77 @@ def test_permissions_that_no_method_asks_for_are_told_with_their_lines(tmp_path:
         f'{tmp_path}/policy.yaml:4: no method asks for the permission "things.read"; did you mean "things.raed"?',
         f'{tmp_path}/policy.yaml:7: no method asks for the permission "things.write"; did you mean "things.writes"?',
     )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (
+            "issuer.example.org",
+            "issuer.exmaple.org",
+            (
+                'policy.yaml:11: the settings have no issuer "https://issuer.exmaple.org"; '
+                'did you mean "https://issuer.example.org"?'
+            ),
+        ),
+        (
+            "spiffe://example.org",
+            "spiffe://exmaple.org",
+            'policy.yaml:12: the settings have no trust domain "exmaple.org"; did you mean "example.org"?',
+        ),
+        (
+            "spiffe://example.org/ns/shop/*",
+            "dns:shop.example.org",
+            'policy.yaml:12: certificates named by "dns" are not accepted; add it to authentication.certificate_names',
+        ),
+        (
+            "https://issuer.example.org",
+            "api-key",
+            'policy.yaml:11: the settings have no issuer "api-key"; known: https://issuer.example.org',
+        ),
+    ],
+)
+def test_principals_that_the_settings_do_not_know_are_told(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    load(write(tmp_path, SOUND)).check(KNOWN)
+    found = load(write(tmp_path, SOUND.replace(right, wrong)))
+    with pytest.raises(ConfigurationError) as caught:
+        found.check(KNOWN)
+    assert [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems] == [told]
+
+
+def test_what_the_settings_accept_besides_is_known(tmp_path: Path) -> None:
+    text = SOUND.replace("spiffe://example.org/ns/shop/*", "dns:shop.example.org").replace(
+        "https://issuer.example.org", "api-key"
+    )
+    load(write(tmp_path, text)).check(KNOWN._replace(other_names=["dns:"], issuers=["api-key"]))
+
+
+@pytest.mark.parametrize(
+    ("written", "expires_at_seconds"),
+    [
+        ("2030-01-01", 1_893_456_000),
+        ("2030-01-01T00:00:00Z", 1_893_456_000),
+        ("2030-01-01T01:00:00+01:00", 1_893_456_000),
+        ('"2030-01-01T00:00:01Z"', 1_893_456_001),
+    ],
+)
+def test_a_binding_ends_at_a_day_or_a_moment(tmp_path: Path, written: str, expires_at_seconds: float) -> None:
+    found = load(write(tmp_path, SOUND + f"    expires: {written}\n"))
+    assert {entry.expires_at_seconds for entry in entries_of(found)} == {expires_at_seconds}
+
+
+@pytest.mark.parametrize("written", ["2030-01-01T00:00:00", "next year", "2030-13-01", "0", "true"])
+def test_an_end_that_could_be_meant_otherwise_is_refused(tmp_path: Path, written: str) -> None:
+    [told] = problems(tmp_path, SOUND + f"    expires: {written}\n")
+    assert told.startswith("policy.yaml")
+    assert "expires" in told or "month must be in 1..12" in told
+
+
+def test_names_of_bindings_are_their_own(tmp_path: Path) -> None:
+    second = "  - {name: ours, role: reader, principals: [{workload: spiffe://example.org/a}]}\n"
+    load(write(tmp_path, SOUND + second))
+    [told] = problems(tmp_path, SOUND + second + second)
+    assert 'bindings[2] has the name "ours", as bindings[1] has; give it one of its own' in told
 
 
 def test_a_policy_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,26 @@ WORKLOADS = ("spiffe://e.org/ns/a", "spiffe://e.org/ns/b", "spiffe://e.org/ns/a/
 PATTERNS = (*WORKLOADS, "spiffe://e.org/ns/*", "spiffe://e.org/*/a")
 
 
-def reference(policy: Policy, principal: Principal, contract: Contract) -> tuple[bool, set[str]]:
+NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
+CONDITIONS: dict[str, Callable[[Principal, dict[str, str]], bool]] = {
+    "": lambda _who, _metadata: True,
+    "false": lambda _who, _metadata: False,
+    "'admins' in principal.groups": lambda who, _metadata: "admins" in who.groups,
+    "metadata['x'] == 'yes'": lambda _who, metadata: metadata.get("x") == "yes",
+    "1 / size(principal.tenants) == 1": lambda who, _metadata: len(who.tenants) == 1,
+    "now == timestamp('2030-01-01T00:00:00Z')": lambda _who, _metadata: True,
+}
+
+
+def reference(
+    policy: Policy, principal: Principal, contract: Contract, metadata: dict[str, str]
+) -> tuple[bool, set[str]]:
     """Return whether the call is allowed, and for which tenants."""
     given: dict[str, set[str]] = {}
     for binding in policy.bindings:
+        ended = binding.expires is not None and binding.expires <= datetime(2030, 1, 1, tzinfo=UTC)
+        if ended or not CONDITIONS[binding.condition](principal, metadata):
+            continue
         if any(is_meant(who, principal) for who in binding.principals):
             own, listed = set(principal.tenants), set(binding.tenants)
             tenants = own if binding.tenants == "own" else set(TENANTS) if binding.tenants == "all" else listed
@@ -70,8 +88,13 @@ bindings = st.fixed_dictionaries(
         "role": st.sampled_from(["r0", "r1", "r2"]),
         "principals": st.lists(who, min_size=1, max_size=2),
         "tenants": st.sampled_from(["own", "all"]) | st.lists(st.sampled_from(TENANTS), min_size=1, unique=True),
-    }
+    },
+    optional={
+        "condition": st.sampled_from(list(CONDITIONS)),
+        "expires": st.sampled_from([date(2029, 12, 31), date(2030, 1, 1), date(2030, 1, 2)]),
+    },
 )
+metadata = st.sampled_from([{}, {"x": "yes"}, {"x": "no"}])
 permissions = st.lists(st.sampled_from(PERMISSIONS), max_size=2, unique=True)
 roles = st.tuples(permissions, permissions, permissions, st.booleans(), st.booleans())
 subsets = st.frozensets(st.sampled_from(TENANTS))
@@ -99,14 +122,16 @@ def document(roles: tuple[Any, ...], bound: list[dict[str, Any]]) -> dict[str, A
     }
 
 
-def decide(data: dict[str, Any], principal: Principal, contract: Contract) -> tuple[Policy, Decision]:
+def decide(
+    data: dict[str, Any], principal: Principal, contract: Contract, metadata: dict[str, str] | None = None
+) -> tuple[Policy, Decision]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "policy.yaml"
         file.write_text(yaml.dump(data, Dumper=yaml.CSafeDumper), encoding="utf-8")
         loaded = load(file)
-    return loaded.policy, Engine.of(loaded).decide(
-        principal, asking(*contract.permissions, any_of=contract.any_permissions)
-    )
+    engine = Engine.of(loaded, clock=lambda: NOW)
+    method = asking(*contract.permissions, any_of=contract.any_permissions)
+    return loaded.policy, engine.decide(principal, method, tuple((metadata or {}).items()))
 
 
 def covered(decision: Decision) -> set[str]:
@@ -114,12 +139,16 @@ def covered(decision: Decision) -> set[str]:
 
 
 @settings(deadline=None, max_examples=300)
-@given(roles=roles, bound=st.lists(bindings, max_size=5), principal=principals, contract=contracts)
+@given(roles=roles, bound=st.lists(bindings, max_size=5), principal=principals, contract=contracts, metadata=metadata)
 def test_the_engine_decides_as_the_reference_does(
-    roles: tuple[Any, ...], bound: list[dict[str, Any]], principal: Principal, contract: Contract
+    roles: tuple[Any, ...],
+    bound: list[dict[str, Any]],
+    principal: Principal,
+    contract: Contract,
+    metadata: dict[str, str],
 ) -> None:
-    policy, decision = decide(document(roles, bound), principal, contract)
-    assert (decision.allowed, covered(decision)) == reference(policy, principal, contract)
+    policy, decision = decide(document(roles, bound), principal, contract, metadata)
+    assert (decision.allowed, covered(decision)) == reference(policy, principal, contract, metadata)
 
 
 @settings(deadline=None, max_examples=150)
