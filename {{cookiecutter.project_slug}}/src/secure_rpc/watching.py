@@ -78,6 +78,15 @@ class FileWatch:
         self._notices = notices
         self._seen = self._look()
 
+    def look_at(self, paths: Iterable[Path]) -> None:
+        """Look at other files from here on; to be called before `run`, or by what it calls.
+
+        Args:
+            paths: of the files. Those that were looked at before have changed since they were last told of, if at all.
+        """
+        self._paths = tuple(dict.fromkeys(paths))
+        self._seen = {path: self._seen[path] if path in self._seen else _digest(path) for path in self._paths}
+
     async def run(self, on_change: OnChange) -> None:
         """Tell of changes until cancelled; all reading is done on other threads.
 

@@ -96,9 +96,9 @@ class PolicyKeeper:
     async def keep_fresh(self) -> None:
         """Read the files again when they change, until cancelled."""
         if self._files.rollout is not None and self._files.rollout.exists():
-            await self._take_up()
+            await self.reload()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_files())
+            tasks.create_task(self._watch.run(self._on_change))
             tasks.create_task(self._follow_expiry())
 
     async def reload(self) -> None:
@@ -108,23 +108,13 @@ class PolicyKeeper:
         except ConfigurationError as error:
             self._on_reload(False)  # noqa: FBT003
             logger.error("the policy is left as it was (%s): %s", self.version, "; ".join(error.problems))  # noqa: TRY400
+        except Exception:  # a fault of ours must not end the watch
+            self._on_reload(False)  # noqa: FBT003
+            logger.exception("the policy is left as it was (%s)", self.version)
 
-    async def _follow_files(self) -> None:
-        while True:  # the candidate's name may be another one after each change
-            changed = asyncio.Event()
-
-            async def on_change(_paths: frozenset[Path], changed: asyncio.Event = changed) -> None:
-                changed.set()
-
-            watching = asyncio.create_task(self._watch.run(on_change))
-            try:
-                await changed.wait()
-            finally:
-                watching.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watching
-            self._watch = FileWatch([self._files.policy, *_candidate_files(self._files.rollout)])
-            await self.reload()
+    async def _on_change(self, _paths: frozenset[Path]) -> None:
+        self._watch.look_at([self._files.policy, *_candidate_files(self._files.rollout)])  # it may be another one now
+        await self.reload()
 
     async def _follow_expiry(self) -> None:
         """Have streams looked at again when a binding by which one may have begun has ended."""

@@ -13,9 +13,11 @@ import pytest
 from secure_rpc.call import Principal
 from secure_rpc.dev.issuer import Caller
 from secure_rpc.platform import Application
+from secure_rpc.policy import keeper
 from secure_rpc.policy.shadow import share_of
 
 from probe.v1 import probe_pb2 as pb
+from support.clocks import until
 from support.target import ISSUER, POLICY, Target, run_target
 
 C = grpc.StatusCode
@@ -112,3 +114,32 @@ async def test_a_bad_candidate_file_leaves_the_active_policy_alone(
     await stage(target, tmp_path, "version: 1\nroles: {a: {permissions: [probe.cal]}}", 50)
     assert 'did you mean "probe.call"?' in caplog.text
     assert set((await call_as_everybody(target)).values()) == {C.OK}
+
+
+async def test_a_candidate_is_found_when_its_file_appears_and_forgotten_when_it_goes(
+    target: Target, tmp_path: Path
+) -> None:
+    active = target.service.server.platform.policy._active
+    (tmp_path / "candidate.yaml").write_text(BAD, encoding="utf-8")
+    (tmp_path / "rollout.yaml").write_text(ROLLOUT.format(percent=0), encoding="utf-8")
+    await until(lambda: active.shadow is not None, within_seconds=20)
+    first = active.shadow
+    (tmp_path / "candidate.yaml").write_text(GOOD, encoding="utf-8")
+    await until(lambda: active.shadow is not first, within_seconds=20)
+    (tmp_path / "rollout.yaml").unlink()
+    await until(lambda: active.shadow is None, within_seconds=20)
+
+
+async def test_a_fault_of_ours_does_not_end_the_watch(
+    target: Target, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = target.service.server.platform.policy
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(keeper, "load_rollout", fail)
+    (tmp_path / "rollout.yaml").write_text("candidate: x", encoding="utf-8")
+    await policy.reload()
+    assert "the policy is left as it was" in caplog.text
+    assert target.service.metric("secure_rpc_policy_reloads_total", result="refused") >= 1

@@ -269,3 +269,24 @@ def test_reading_files_together_says_which_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         read_together([tmp_path / "a"])
     assert os.fspath(tmp_path / "a") in str(caught.value)
+
+
+async def test_other_files_can_be_looked_at_from_inside_of_a_change(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("")
+    second.write_text("")
+    watch = FileWatch([first], poll_seconds=SOON_SECONDS, settle_seconds=SOON_SECONDS, notices=None)
+    told: asyncio.Queue[set[str]] = asyncio.Queue()
+
+    async def on_change(paths: frozenset[Path]) -> None:
+        watch.look_at([second])
+        told.put_nowait({path.name for path in paths})
+
+    task = asyncio.create_task(watch.run(on_change))
+    async with asyncio.timeout(10):
+        first.write_text("changed")
+        assert await told.get() == {"first"}
+        first.write_text("changed again")
+        second.write_text("changed")
+        assert await told.get() == {"second"}
+    task.cancel()
