@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import grpc
 
 from secure_rpc import errors
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.peer import Peer
 
 __all__ = [
     "EOF",
@@ -40,32 +42,6 @@ CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a fi
 
 _PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The other end of the connection: what TLS vouches for, before anyone is authenticated."""
-
-    address: str  # "ipv4:127.0.0.1:40000"
-    tls: Mapping[str, list[bytes]]
-
-    @property
-    def certificate_pem(self) -> bytes:
-        """Return the client's certificate, empty where there is none; the only property to derive identity from."""
-        values = self.tls.get("x509_pem_cert")
-        return values[0] if values else b""
-
-    @property
-    def chain_pem(self) -> bytes:
-        """Return the certificates that the client sent with its own, as one PEM text."""
-        values = self.tls.get("x509_pem_cert_chain")
-        return values[0] if values else b""
-
-    @property
-    def tls_version(self) -> bytes:
-        """Return the protocol version negotiated, such as b"TLSv1.3"."""
-        values = self.tls.get("ssl_tls_version")
-        return values[0] if values else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +88,7 @@ class Call:
         "_peer",
         "_request",
         "context",
+        "ends_at_seconds",
         "metadata",
         "method",
         "path",
@@ -130,6 +107,7 @@ class Call:
         self.path = path  # as the caller wrote it; equals method.path but for unknown methods
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
+        self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
         self.principal: Principal | None = None
         self.workload = ""  # of the certificate, also where the token was refused
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
@@ -179,7 +157,9 @@ class Call:
         return found or ""
 
     def time_remaining(self) -> float | None:
-        """Return the seconds until the client's deadline, None where it set none."""
+        """Return the seconds until the call must end, for the client or for the server; None where neither minds."""
+        if self.ends_at_seconds is not None:  # only ever set to what comes before the client's deadline
+            return max(self.ends_at_seconds - time.monotonic(), 0.0)
         remaining: float | None = self.context.time_remaining()
         return remaining
 
@@ -254,6 +234,11 @@ class Call:
             limit = self.method.max_response_bytes
             raise errors.ResourceExhausted(f"a response may have {limit} bytes", reason="RESPONSE_TOO_LARGE")
         return encoded
+
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether the call has not ended, for those who outlive it."""
+        return self.request_checks is not _ENDED
 
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""

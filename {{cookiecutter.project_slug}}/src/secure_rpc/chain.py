@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import errors
 from secure_rpc.call import UNLIMITED, Call, Contract, Method, Patience, current_call, enter, is_cancelled
+from secure_rpc.deadlines import Deadlines
 
 Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
 Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[None]]
@@ -46,6 +47,7 @@ class Chain(grpc.GenericRpcHandler):
         contract_of: gives a method's contract from its path and descriptor; raises to refuse it, at start.
         domain: who gives the reasons of refusals their meaning (AIP-193), the service's name.
         request_timeout_seconds: how long the message of a unary request may be on its way.
+        deadlines: how long unary calls may take, whatever their clients say.
         abort_timeout_seconds: how long a status may wait for a client that does not read.
         max_request_bytes: of one message, where the method's contract does not say.
         max_response_bytes: of one message.
@@ -58,6 +60,7 @@ class Chain(grpc.GenericRpcHandler):
         *,
         domain: str = errors.DOMAIN,
         request_timeout_seconds: float = 10.0,
+        deadlines: Deadlines | None = None,
         abort_timeout_seconds: float = 1.0,
         max_request_bytes: int = UNLIMITED,
         max_response_bytes: int = UNLIMITED,
@@ -66,6 +69,7 @@ class Chain(grpc.GenericRpcHandler):
         self._contract_of = contract_of
         self._domain = domain
         self._patience = Patience(request_timeout_seconds)
+        self._deadlines = deadlines or Deadlines()
         self._abort_timeout_seconds = abort_timeout_seconds
         self._max_request_bytes = max_request_bytes
         self._max_response_bytes = max_response_bytes
@@ -121,7 +125,7 @@ class Chain(grpc.GenericRpcHandler):
         )
 
     def _compile(self, method: Method, handler: Handler) -> RpcMethodHandler:
-        proceed = _terminal(method, handler)
+        proceed = self._deadlines.hold(method, _terminal(method, handler))
         for stage in reversed(self._stages):
             middleware = stage.bind(method)
             if middleware is not None:
@@ -176,6 +180,10 @@ class HandlerContext:
     def __getattr__(self, name: str) -> Any:
         """Leave all else to gRPC's context."""
         return getattr(self._grpc, name)
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the call must end, None where it need not."""
+        return self._call.time_remaining()
 
     async def read(self) -> Any:
         """Return the next request, or EOF."""
