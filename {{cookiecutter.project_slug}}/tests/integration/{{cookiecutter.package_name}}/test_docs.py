@@ -119,8 +119,9 @@ async def test_the_example_client_calls_the_service_by_name_and_by_address(
         (tmp_path / "ca.crt").write_bytes(service.authority.certificate_pem)
         for target in (service.target, [service.target]):
             async with open_channel(target, tmp_path, []) as channel:
-                check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-                assert (await check).status == health_pb2.HealthCheckResponse.SERVING
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                answer = await stub.Check(health_pb2.HealthCheckRequest())
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_the_page_on_calling_has_every_argument_and_its_default() -> None:

@@ -225,6 +225,21 @@ async def test_a_new_authority_is_trusted_and_an_old_one_no_more(world: World) -
     assert await ask(channel)(b"") == b"client"
 
 
+async def test_who_waits_for_another_state_is_told_of_that_of_another_channel(world: World) -> None:
+    leaf = world.issue("client")
+    world.write(world.contents(leaf))
+    channel = world.connect()
+    call: Any = channel.stream_stream("/names/stream_stream")()  # keeps the old one connected
+    await call.write(b"")
+    assert await call.read() == b"client"
+    waiting = asyncio.create_task(channel.wait_for_state_change(grpc.ChannelConnectivity.READY))
+    world.write(world.contents(leaf, Authority.create("other CA").certificate_pem))
+    async with asyncio.timeout(10):
+        await waiting
+    await call.write(b"")
+    assert await call.read() == b"client"
+
+
 # --- what is no good ---------------------------------------------------------------------------------------------
 
 
