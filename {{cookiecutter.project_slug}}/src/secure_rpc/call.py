@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
@@ -63,6 +64,7 @@ class Call:
         "_task",
         "_was_cut",
         "context",
+        "ends_at_seconds",
         "metadata",
         "method",
         "path",
@@ -83,6 +85,7 @@ class Call:
         self.path = path  # as the caller wrote it; equals method.path but for unknown methods
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
+        self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
         self.principal: Principal | None = None
         self.workload = ""  # of the certificate, also where the token was refused
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
@@ -136,7 +139,9 @@ class Call:
         return found or ""
 
     def time_remaining(self) -> float | None:
-        """Return the seconds until the client's deadline, None where it set none."""
+        """Return the seconds until the call must end, for the client or for the server; None where neither minds."""
+        if self.ends_at_seconds is not None:  # only ever set to what comes before the client's deadline
+            return max(self.ends_at_seconds - time.monotonic(), 0.0)
         remaining: float | None = self.context.time_remaining()
         return remaining
 
@@ -236,6 +241,11 @@ class Call:
         task.uncancel()  # the caller waits for an answer
         return True
 
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether the call has not ended, for those who outlive it."""
+        return self.request_checks is not _ENDED
+
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
@@ -268,6 +278,7 @@ class Call:
         raw = await self.context.read()
         if raw is EOF:
             await asyncio.sleep(CANCELLATION_DELAY_SECONDS)
+            await self.context.read()  # its end comes after that of the call, where there is one, by the same queue
             if is_cancelled():  # and someone swallowed it: what follows must not be taken for a whole upload
                 raise asyncio.CancelledError
             return EOF

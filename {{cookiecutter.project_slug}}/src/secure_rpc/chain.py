@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import errors
 from secure_rpc.call import UNLIMITED, Call, Contract, Method, Patience, current_call, enter, is_cancelled
+from secure_rpc.deadlines import Deadlines
 from secure_rpc.live import LiveStreams
 
 Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
@@ -47,19 +48,21 @@ class Chain(grpc.GenericRpcHandler):
         contract_of: gives a method's contract from its path and descriptor; raises to refuse it, at start.
         domain: who gives the reasons of refusals their meaning (AIP-193), the service's name.
         request_timeout_seconds: how long the message of a unary request may be on its way.
+        deadlines: how long unary calls may take, whatever their clients say.
         abort_timeout_seconds: how long a status may wait for a client that does not read.
         max_request_bytes: of one message, where the method's contract does not say.
         max_response_bytes: of one message.
         live: is told of the streams that are under way.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a choice of its own
         self,
         stages: Sequence[Stage],
         contract_of: ContractOf,
         *,
         domain: str = errors.DOMAIN,
         request_timeout_seconds: float = 10.0,
+        deadlines: Deadlines | None = None,
         abort_timeout_seconds: float = 1.0,
         max_request_bytes: int = UNLIMITED,
         max_response_bytes: int = UNLIMITED,
@@ -70,6 +73,7 @@ class Chain(grpc.GenericRpcHandler):
         self._contract_of = contract_of
         self._domain = domain
         self._patience = Patience(request_timeout_seconds)
+        self._deadlines = deadlines or Deadlines()
         self._abort_timeout_seconds = abort_timeout_seconds
         self._max_request_bytes = max_request_bytes
         self._max_response_bytes = max_response_bytes
@@ -125,7 +129,7 @@ class Chain(grpc.GenericRpcHandler):
         )
 
     def _compile(self, method: Method, handler: Handler) -> RpcMethodHandler:
-        proceed = _terminal(method, handler)
+        proceed = self._deadlines.hold(method, _terminal(method, handler))
         for stage in reversed(self._stages):
             middleware = stage.bind(method)
             if middleware is not None:
@@ -185,6 +189,10 @@ class HandlerContext:
     def __getattr__(self, name: str) -> Any:
         """Leave all else to gRPC's context."""
         return getattr(self._grpc, name)
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the call must end, None where it need not."""
+        return self._call.time_remaining()
 
     async def read(self) -> Any:
         """Return the next request, or EOF."""

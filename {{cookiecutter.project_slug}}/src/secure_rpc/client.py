@@ -1,37 +1,35 @@
-"""A client's channel: certificate, a fresh token and replay proof for each attempt, deadline, and safe retries."""
+"""A client's channel: certificates renewed under way, a fresh token and replay proof for each attempt, safe retries."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.descriptor_pb2 import MethodOptions
 
+from secure_rpc.client_channel import Defaults, RotatingChannel
+from secure_rpc.client_config import replay_protected, service_config, target_of
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.stages.authentication import API_KEY
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
+from secure_rpc.tls import client_credentials
+from secure_rpc.tls.client_credentials import ClientCertificate
 from secure_rpc.token_sources import TokenSource
-from secure_rpc.v1 import access_pb2
+from secure_rpc.watching import FileWatch
 
 NONCE_BYTES = 16
 CREDENTIAL_KEYS = frozenset({"authorization", "proxy-authorization", "cookie", API_KEY})
-RETRY_POLICY = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.1s",
-    "maxBackoff": "2s",
-    "backoffMultiplier": 2.0,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
+KEEPALIVE_SECONDS = 330.0  # other servers take pings more often than every 300 seconds for an attack
+RENEWAL_GRACE_SECONDS = 1800.0  # as long as servers let connections live
 
 
 def connect(  # noqa: PLR0913  # each is a choice of its own
-    target: str,
+    target: str | Sequence[str],
     *,
     certificate_file: Path,
     key_file: Path,
@@ -41,38 +39,62 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     api_key: TokenSource | None = None,
     server_name: str = "",
     deadline_seconds: float = 10.0,
+    wait_for_ready: bool = False,
+    keepalive_seconds: float = KEEPALIVE_SECONDS,
+    renewal_grace_seconds: float = RENEWAL_GRACE_SECONDS,
+    poll_seconds: float = 5.0,
 ) -> grpc.aio.Channel:
     """Return a channel to a service. There is no way to make one without TLS, so no token travels in plaintext.
 
+    The three files may change at any time: new calls then show the new certificate, calls under way go on. A call made
+    by a handler ends before the call that the handler serves, whatever it asks for.
+
     Args:
-        target: "host:port", or any other gRPC name.
+        target: "host:port", or any other gRPC name; or the addresses of several servers, each "address:port". Calls
+            go to all servers that a name or a list leads to, in turn.
         certificate_file: ours, then its intermediates, PEM.
         key_file: of our certificate, PEM.
         ca_file: the CAs whose servers we trust, PEM.
         services: those that will be called. Methods that their protos mark as without side effects or idempotent
-            are tried again when the server is unavailable, no other is; methods that ask for a replay proof get one.
+            are tried again when the server is unavailable, no other is; methods that ask for a replay proof get one,
+            and are not tried again.
         token: gives the access token, "" or None for none; `token_sources` has sources that refresh.
         api_key: gives the API key, None for none.
         server_name: the name in the server's certificate, where the target does not say it.
         deadline_seconds: of unary calls that set none.
+        wait_for_ready: whether calls that do not say it wait until a server is reached, rather than fail at once.
+        keepalive_seconds: between two pings of a connection with calls. Servers of ours take them every
+            `limits.keepalive_interval_seconds`; a tenth more than that is safe.
+        renewal_grace_seconds: how long calls may go on with a certificate that has been replaced.
+        poll_seconds: how often the files are looked at where the system does not tell that they have changed.
 
     Raises:
-        ConfigurationError: a file cannot be read, or is empty.
+        ConfigurationError: a file cannot be read, or is no good; the addresses are none.
     """
     services = list(services)
+    files = (certificate_file, key_file, ca_file)
+    watch = FileWatch(files, poll_seconds=poll_seconds)
     options: list[tuple[str, Any]] = [
-        ("grpc.service_config", json.dumps(_service_config(services))),
-        ("grpc.keepalive_time_ms", 300_000),  # servers take more frequent pings for an attack
+        ("grpc.service_config", json.dumps(service_config(services))),
+        ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),  # by default it stops after two, and a silent stream is forgotten
     ]
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))
-    transport = grpc.ssl_channel_credentials(_read(ca_file), _read(key_file), _read(certificate_file))
-    proofs = grpc.metadata_call_credentials(_Proofs(token, api_key, _replay_protected(services)))
-    return grpc.aio.secure_channel(
-        target,
-        grpc.composite_channel_credentials(transport, proofs),
-        options=options,
-        interceptors=[_Deadline(deadline_seconds)],
+    name = target_of(target, server_name)
+    proofs = grpc.metadata_call_credentials(_Proofs(token, api_key, replay_protected(services)))
+
+    def open_channel(certificate: ClientCertificate) -> grpc.aio.Channel:
+        credentials = grpc.composite_channel_credentials(certificate.grpc_credentials(), proofs)
+        return grpc.aio.secure_channel(name, credentials, options=options)
+
+    return RotatingChannel(
+        client_credentials.load(*files),
+        open_channel,
+        lambda: client_credentials.load(*files),
+        watch,
+        defaults=Defaults(deadline_seconds, wait_for_ready),
+        grace_seconds=renewal_grace_seconds,
     )
 
 
@@ -170,44 +192,3 @@ class _Proofs(grpc.AuthMetadataPlugin):
         if f"{service}/{context.method_name}" in self._replay_protected:
             return (*metadata, (NONCE_KEY, secrets.token_urlsafe(NONCE_BYTES)), (TIME_KEY, f"{time.time():.3f}"))
         return metadata
-
-
-class _Deadline(grpc.aio.UnaryUnaryClientInterceptor):
-    """A unary call has an end, also where its caller named none."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        if client_call_details.timeout is None:
-            client_call_details = client_call_details._replace(timeout=self._seconds)
-        return await continuation(client_call_details, request)
-
-
-def _service_config(services: list[ServiceDescriptor]) -> dict[str, Any]:
-    safe = [
-        {"service": service.full_name, "method": method.name}
-        for service in services
-        for method in service.methods
-        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
-    ]
-    return {"methodConfig": [{"name": safe, "retryPolicy": RETRY_POLICY}] if safe else []}
-
-
-def _replay_protected(services: list[ServiceDescriptor]) -> frozenset[str]:
-    return frozenset(
-        f"{service.full_name}/{method.name}"
-        for service in services
-        for method in service.methods
-        if method.GetOptions().Extensions[access_pb2.access].replay_protected
-    )
-
-
-def _read(file: Path) -> bytes:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read ({error.strerror}); check the path") from None
-    if not content:
-        raise ConfigurationError(f"{file} is empty")  # gRPC would take an empty CA bundle for the public roots
-    return content

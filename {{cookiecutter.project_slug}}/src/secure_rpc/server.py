@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from secure_rpc.admin import Admin
 from secure_rpc.chain import Chain
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.deadlines import Deadlines
 from secure_rpc.exchange import TokenExchange
 from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
@@ -74,6 +75,7 @@ class Server:
             self.platform.contracts.of,
             domain=settings.service.name,
             request_timeout_seconds=settings.limits.request_timeout_seconds,
+            deadlines=Deadlines(settings.limits.default_deadline_seconds, settings.limits.max_deadline_seconds),
             max_request_bytes=settings.limits.max_request_bytes,
             max_response_bytes=settings.limits.max_response_bytes,
             live=self.platform.live,
@@ -254,4 +256,6 @@ def channel_arguments(limits: Limits, largest_request_bytes: int) -> Sequence[tu
         ("grpc.max_connection_age_ms", int(limits.connection_age_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", int(limits.connection_age_grace_seconds * 1000)),
         ("grpc.http2.max_ping_strikes", 2),
+        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.keepalive_interval_seconds * 1000)),
+        ("grpc.keepalive_permit_without_calls", int(limits.keepalive_without_calls)),
     )

@@ -162,10 +162,20 @@ class Limits(Section):
     max_request_bytes: Positive = 4_194_304  # of one message, after decompression
     max_response_bytes: Positive = 4_194_304
     request_timeout_seconds: Seconds = 10.0  # for the message of a unary call to arrive
+    default_deadline_seconds: float = Field(default=30.0, ge=0)  # of unary calls whose client sets none; 0: none
+    max_deadline_seconds: float = Field(default=300.0, ge=0)  # of unary calls, whatever the client sets; 0: any
     handshake_timeout_seconds: Seconds = 10.0
     connection_idle_seconds: Seconds = 300.0
     connection_age_seconds: Seconds = 1800.0
     connection_age_grace_seconds: Seconds = 30.0
+    keepalive_interval_seconds: Seconds = 60.0  # clients that ping more often are taken for attackers
+    keepalive_without_calls: bool = False  # true lets them ping as often on connections that have nothing to do
+
+    @model_validator(mode="after")
+    def _default_within_max(self) -> Limits:
+        if 0 < self.max_deadline_seconds < self.default_deadline_seconds:
+            raise ValueError('"default_deadline_seconds" is more than "max_deadline_seconds"; lower it, or raise that')
+        return self
 
 
 class Replay(Section):

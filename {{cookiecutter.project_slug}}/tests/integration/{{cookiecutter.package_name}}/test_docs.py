@@ -1,4 +1,5 @@
 import importlib.util
+import inspect
 import re
 import typing
 from enum import Enum
@@ -8,8 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import BaseModel
 
+from secure_rpc.client import connect
+from secure_rpc.dev.authority import client_request
 from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
 from secure_rpc.settings import Exchange, Settings
@@ -19,11 +23,11 @@ from secure_rpc.testing.service import run_service
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2 as pb
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2_grpc as pb_grpc
 
-EXAMPLE = Path("docs/examples/business_hours.py")
+EXAMPLES = Path("docs/examples")
 
 
-def load_example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("business_hours", EXAMPLE)
+def load_example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -34,14 +38,14 @@ def load_example() -> ModuleType:
 def test_the_page_on_stages_quotes_the_example_as_it_is() -> None:
     page = Path("docs/adding-a-stage.md").read_text()
     [quoted] = re.findall(r"```python\n(class BusinessHours.*?)```", page, re.DOTALL)
-    assert quoted in EXAMPLE.read_text()
+    assert quoted in (EXAMPLES / "business_hours.py").read_text()
 
 
 @pytest.mark.parametrize("hour", [7, 12, 18])
 async def test_the_example_stage_closes_writing_methods_and_no_others(
     application: Application, tmp_path: Path, hour: int
 ) -> None:
-    stage = load_example().BusinessHours(first_hour=8, last_hour=18, hour=lambda: hour)
+    stage = load_example("business_hours").BusinessHours(first_hour=8, last_hour=18, hour=lambda: hour)
     extended = Application(lambda platform: [*application.build_chain(platform), stage], application.add_services)
     async with run_service(extended, tmp_path) as service:
         stub = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
@@ -97,6 +101,35 @@ def test_the_page_on_settings_has_every_key_and_its_default() -> None:
     assert rows == expected
     quotas = typing.cast("Any", Settings.model_fields["quotas"].get_default(call_default_factory=True))
     assert quotas["default"].calls == 1000
+
+
+def test_the_page_on_calling_quotes_the_example_as_it_is() -> None:
+    page = Path("docs/calling.md").read_text()
+    [quoted] = re.findall(r"```python\n(def open_channel.*?)```", page, re.DOTALL)
+    assert quoted in (EXAMPLES / "renewed_client.py").read_text()
+
+
+async def test_the_example_client_calls_the_service_by_name_and_by_address(
+    application: Application, tmp_path: Path
+) -> None:
+    open_channel = load_example("renewed_client").open_channel
+    async with run_service(application, tmp_path) as service:
+        leaf = service.issue(client_request("developer", service.trust_domain))
+        leaf.write(tmp_path / "tls.crt", tmp_path / "tls.key")
+        (tmp_path / "ca.crt").write_bytes(service.authority.certificate_pem)
+        for target in (service.target, [service.target]):
+            async with open_channel(target, tmp_path, []) as channel:
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                answer = await stub.Check(health_pb2.HealthCheckRequest())
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_page_on_calling_has_every_argument_and_its_default() -> None:
+    page = Path("docs/calling.md").read_text()
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", page, re.MULTILINE)
+    defaults = {each.name: each.default for each in inspect.signature(connect).parameters.values()}
+    needed = inspect.Parameter.empty
+    assert rows == [(name, "required" if value is needed else shown(value)) for name, value in defaults.items()]
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

@@ -237,6 +237,8 @@ def test_a_key_that_stands_twice_is_refused(file: Path) -> None:
         ("quotas.default", {"calls": 0}, "greater than 0"),
         ("limits.max_request_bytes", -1, "greater than 0"),
         ("limits.request_timeout_seconds", 0, "greater than 0"),
+        ("limits.default_deadline_seconds", -1, "greater than or equal to 0"),
+        ("limits", {"default_deadline_seconds": 400}, '"default_deadline_seconds" is more than "max_deadline_seconds"'),
         ("replay.window_seconds", 0, "greater than 0"),
         ("audit.durability", "eventually", "Input should be 'deferred' or 'durable'"),
         ("audit.refuse_when_unwritable", "perhaps", "valid boolean"),

@@ -1,0 +1,149 @@
+"""A unary call ends in time, whatever its client and its handler think of that; streams are let alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+
+from secure_rpc.call import current_call
+from secure_rpc.deadlines import Deadlines
+from secure_rpc.method import Method, Patience
+
+from probe.v1 import probe_pb2 as pb
+from support.probe import Servicer
+from support.world import ALICE, Serve, World, ending
+
+C = grpc.StatusCode
+NEVER: Any = None  # what a client says that sets no deadline
+ENDED = (C.DEADLINE_EXCEEDED, "DEADLINE_LIMIT")
+
+
+class Waiting(Servicer):
+    """Waits as long as it is let, and notes how long it was told that it had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[Any, Any]] = []
+
+    async def Unary(self, request: pb.Ask, context: Any) -> pb.Answer:
+        self.told.append((current_call().time_remaining(), context.time_remaining()))
+        try:
+            await asyncio.sleep(float(request.act or 60))
+        finally:
+            if request.name == "breaks":
+                raise ValueError("while it was cleaned up")
+        return pb.Answer(text="done")
+
+    async def ServerStream(self, request: pb.Ask, context: Any) -> Any:
+        yield await self.Unary(request, context)
+
+
+class Deaf(Servicer):
+    """Takes no end for an end."""
+
+    async def Unary(self, _request: pb.Ask, _context: Any) -> pb.Answer:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return pb.Answer(text="too late")
+
+
+def world_with(serve: Serve, *deadlines: float, servicer: Servicer | None = None) -> World:
+    return serve(servicer=servicer or Waiting(), chain_options={"deadlines": Deadlines(*deadlines)})
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "timeout_seconds", "limit"),
+    [
+        ((0.1, 0), NEVER, 0.1),
+        ((0.1, 60), NEVER, 0.1),
+        ((0, 0.1), NEVER, 0.1),
+        ((60, 0.1), NEVER, 0.1),  # the settings refuse these two together
+        ((0, 0.1), 60, 0.1),
+        ((0.05, 0.1), 60, 0.1),
+    ],
+)
+async def test_a_call_that_takes_too_long_is_ended_and_recorded_as_that(
+    serve: Serve, deadlines: tuple[float, float], timeout_seconds: float, limit: float
+) -> None:
+    async with world_with(serve, *deadlines) as world:
+        began = time.monotonic()
+        told = await ending(world.call("Unary", pb.Ask(), timeout_seconds=timeout_seconds))
+        assert (told.code, told.details) == (C.DEADLINE_EXCEEDED, f"the server gives this call {limit} seconds")
+        assert limit <= time.monotonic() - began < limit + 5
+        outcome = (await world.record()).outcome
+        assert (outcome.code, outcome.reason) == ENDED
+
+
+@pytest.mark.parametrize("deadlines", [(0, 0), (60, 60), (0.1, 60)])
+async def test_a_client_that_sets_an_earlier_deadline_has_it(serve: Serve, deadlines: tuple[float, float]) -> None:
+    async with world_with(serve, *deadlines) as world:
+        call = world.call("Unary", pb.Ask(), timeout_seconds=0.2)
+        assert await call.code() is C.DEADLINE_EXCEEDED
+        outcome = (await world.record()).outcome
+        assert (outcome.code, outcome.reason) == (C.DEADLINE_EXCEEDED, "")
+
+
+async def test_a_call_that_is_done_in_time_is_answered(serve: Serve) -> None:
+    async with world_with(serve, 60, 60) as world:
+        for timeout_seconds in (NEVER, 30, 90):
+            told = await ending(world.call("Unary", pb.Ask(act="0"), timeout_seconds=timeout_seconds))
+            assert (told.code, told.messages) == (C.OK, ["done"])
+        await world.settled(3)
+
+
+async def test_the_handler_is_told_the_time_that_it_really_has(serve: Serve) -> None:
+    servicer = Waiting()
+    async with world_with(serve, 20, 40, servicer=servicer) as world:
+        for timeout_seconds in (NEVER, 30, 90):
+            await world.call("Unary", pb.Ask(act="0"), timeout_seconds=timeout_seconds)
+        await world.settled(3)
+    for told, expected in zip(servicer.told, (20, 30, 40), strict=True):
+        assert told == (pytest.approx(expected, abs=2), pytest.approx(expected, abs=2))
+
+
+@pytest.mark.parametrize("servicer", [Deaf, Waiting])
+async def test_what_a_handler_does_about_its_end_changes_nothing(serve: Serve, servicer: type[Servicer]) -> None:
+    async with world_with(serve, 0.1, servicer=servicer()) as world:
+        told = await ending(world.call("Unary", pb.Ask(name="breaks"), timeout_seconds=NEVER))
+        assert (told.code, told.messages) == (C.DEADLINE_EXCEEDED, [])
+        outcome = (await world.record()).outcome
+        assert (outcome.code, outcome.reason) == ENDED
+
+
+async def test_a_client_that_gives_up_before_is_recorded_as_that(serve: Serve) -> None:
+    async with world_with(serve, 60) as world:
+        call = world.call("Unary", pb.Ask(), timeout_seconds=NEVER)
+        await asyncio.sleep(0.1)
+        call.cancel()
+        assert (await world.record()).outcome.code is C.CANCELLED
+
+
+async def test_a_stream_takes_as_long_as_it_takes(serve: Serve) -> None:
+    async with world_with(serve, 0.05, 0.05) as world:
+        told = await ending(world.call("ServerStream", pb.Ask(act="0.2"), timeout_seconds=NEVER))
+        assert (told.code, told.messages) == (C.OK, ["done"])
+        await world.settled(1)
+
+
+async def test_headers_without_a_message_are_held_to_the_deadline_too(serve: Serve) -> None:
+    async with world_with(serve, 0.1) as world:
+        call: Any = world.channel.stream_unary("/probe.v1.ProbeService/Unary")
+        assert await call(metadata=(("authorization", ALICE),)).code() is C.DEADLINE_EXCEEDED
+        outcome = (await world.record()).outcome
+        assert (outcome.code, outcome.reason) == ENDED
+
+
+def test_methods_that_no_deadline_holds_for_pay_nothing() -> None:
+    async def proceed(_call: object) -> None: ...
+
+    unary = Method("/a.B/C", Patience(1), request_streaming=False, response_streaming=False)
+    assert Deadlines().hold(unary, proceed) is proceed
+    assert Deadlines(1, 1).hold(unary, proceed) is not proceed
+    for request, response in ((True, False), (False, True), (True, True)):
+        stream = Method("/a.B/C", Patience(1), request_streaming=request, response_streaming=response)
+        assert Deadlines(1, 1).hold(stream, proceed) is proceed
