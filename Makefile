@@ -87,9 +87,11 @@ wall: ## note the digests of the platform's files: after each change to one of t
 files: $(VENV)/.stamp ## note the list of generated files: after a file is added or removed
 	@$(BIN)/python -m tests.generated_files write
 
-lock: ## resolve requirements/dev.in anew, with hashes (needs uv)
+lock: ## resolve requirements/*.in anew, with hashes (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH: pipx install uv"; exit 1; }
-	@cd requirements && uv pip compile -q --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url dev.in -o dev.txt
+	@cd requirements && for set in dev meshes; do \
+	  uv pip compile -q --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url $$set.in -o $$set.txt || exit 1; \
+	done
 
 clean: ## remove all that can be made again
 	@rm -rf $(VENV) build "$(INNER)/.ruff_cache"

@@ -32,7 +32,13 @@ def test_the_digests_of_the_platform_are_those_of_its_files(template: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "lock", ["requirements/dev.txt", f"{INNER}/requirements/dev.txt", f"{INNER}/requirements/runtime.txt"]
+    "lock",
+    [
+        "requirements/dev.txt",
+        "requirements/meshes.txt",
+        f"{INNER}/requirements/dev.txt",
+        f"{INNER}/requirements/runtime.txt",
+    ],
 )
 def test_a_lock_has_digests_for_everything_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")

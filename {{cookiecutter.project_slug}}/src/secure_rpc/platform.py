@@ -62,7 +62,7 @@ class Platform:
         self.settings = settings
         self.metrics = Metrics()
         self.live = LiveStreams()
-        self.contracts = Contracts(_foreign_contracts(settings), settings.quotas)
+        self.contracts = Contracts(foreign_contracts(settings), settings.quotas)
         conditions = Conditions(on_failure=self._condition_failed)
         active = ActivePolicy(
             Engine("", conditions),
@@ -188,7 +188,7 @@ def _bundles(settings: Settings) -> dict[str, list[x509.Certificate]]:
     return {name: credentials.certificates("authentication", file)[1] for name, file in files.items()}
 
 
-def _foreign_contracts(settings: Settings) -> dict[str, ForeignContract]:
+def foreign_contracts(settings: Settings) -> dict[str, ForeignContract]:
     """Return the contracts of methods without annotations: those that the settings name, and reflection's."""
     named = dict(settings.authorization.contracts)
     if settings.reflection.enabled:

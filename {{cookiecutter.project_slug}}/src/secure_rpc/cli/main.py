@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,8 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials
+from secure_rpc.cli import api_keys, calling, credentials, policy_export
+from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
@@ -32,6 +32,9 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
     app.add_typer(audit, name="audit", help="The audit log.")
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
+    policy = typer.Typer(no_args_is_help=True)
+    policy_export.register(policy, application_module)
+    app.add_typer(policy, name="policy", help="The policy.")
 
     @app.command()
     def serve(config: Config = default_config) -> None:
@@ -89,14 +92,6 @@ async def serve_until_stopped(application: Application, settings: Settings) -> N
     server = Server(application, settings)
     await server.start()
     await server.serve()
-
-
-def load_application(module: str) -> Application:
-    """Return the `APPLICATION` of a module."""
-    application = importlib.import_module(module).APPLICATION
-    if not isinstance(application, Application):
-        raise TypeError(f"{module}.APPLICATION is no secure_rpc.platform.Application")
-    return application
 
 
 def configure_logging(settings: Settings) -> None:
