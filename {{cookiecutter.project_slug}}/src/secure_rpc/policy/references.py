@@ -77,14 +77,16 @@ def unknown_principals(bindings: Sequence[Binding], known: Known, place: Place) 
     """Yield a problem for each issuer and trust domain that the settings do not have."""
     for number, binding in enumerate(bindings):
         for index, who in enumerate(binding.principals):
-            where = ("bindings", number, "principals", index)
-            if who.issuer and who.issuer not in known.issuers:
-                remedy = did_you_mean(who.issuer, known.issuers)
-                yield f'{place((*where, "issuer"))}: the settings have no issuer "{who.issuer}"; {remedy}'
-            if not who.workload:
-                continue
-            if problem := _foreign_workload(who.workload, known):
-                yield f"{place((*where, 'workload'))}: {problem}"
+            for key, problem in unknown_names(who.issuer, who.workload, known):
+                yield f"{place(('bindings', number, 'principals', index, key))}: {problem}"
+
+
+def unknown_names(issuer: str, workload: str, known: Known) -> Iterator[tuple[str, str]]:
+    """Yield the key and the problem of an issuer and of a workload that the settings would not let in."""
+    if issuer and issuer not in known.issuers:
+        yield "issuer", f'the settings have no issuer "{issuer}"; {did_you_mean(issuer, known.issuers)}'
+    if workload and (problem := _foreign_workload(workload, known)):
+        yield "workload", problem
 
 
 def _foreign_workload(workload: str, known: Known) -> str:
