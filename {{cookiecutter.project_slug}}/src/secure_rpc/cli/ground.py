@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
@@ -14,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from secure_rpc import settings as settings_module
 from secure_rpc.call import Method
 from secure_rpc.chain import Chain
+from secure_rpc.cli.loading import load_application
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.platform import REFLECTION_METHOD, Application, foreign_contracts, known_to_policy
 from secure_rpc.policy import cases, document
@@ -125,14 +125,6 @@ class Ground(NamedTuple):
             return method_named(name, [*self.methods, *self.others])
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-
-
-def load_application(module: str) -> Application:
-    """Return the `APPLICATION` of a module."""
-    application = importlib.import_module(module).APPLICATION
-    if not isinstance(application, Application):
-        raise TypeError(f"{module}.APPLICATION is no secure_rpc.platform.Application")
-    return application
 
 
 def stand(config: Path, application_module: str) -> Ground:

@@ -1,4 +1,4 @@
-"""The commands: serve, call, pki, token, audit. What a person did wrong is said in a line, without a traceback."""
+"""The commands of a service. What a person did wrong is said in a line, without a traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, policy_export
+from secure_rpc.cli import api_keys, calling, credentials, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
@@ -32,9 +32,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
     app.add_typer(audit, name="audit", help="The audit log.")
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
-    policy = typer.Typer(no_args_is_help=True)
-    policy_export.register(policy, application_module)
-    app.add_typer(policy, name="policy", help="The policy.")
+    app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
 
     @app.command()
     def serve(config: Config = default_config) -> None:
