@@ -26,7 +26,8 @@ RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2.0,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # gRPC's servers end with CANCELLED what reaches them while they shut down, before anybody has seen it
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 
