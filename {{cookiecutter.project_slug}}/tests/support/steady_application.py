@@ -1,0 +1,31 @@
+"""What several workers can serve: a method that may be made twice, and none that must not; it tells who answered."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from typing import Any
+
+from secure_rpc.platform import Application
+
+from probe.v1 import probe_pb2 as pb
+from probe.v1 import probe_pb2_grpc
+from support.probe_application import PROBED
+
+SLOWLY = "slowly"  # the act of a call that takes its time
+
+
+class Servicer(probe_pb2_grpc.SteadyServiceServicer):
+    async def Get(self, request: pb.Ask, _context: Any) -> pb.Answer:
+        if request.act == SLOWLY:
+            await asyncio.sleep(0.5)
+        return pb.Answer(text=str(os.getpid()))
+
+
+def add_services(server: Any) -> None:
+    """Add it."""
+    probe_pb2_grpc.add_SteadyServiceServicer_to_server(Servicer(), server)
+
+
+APPLICATION = Application(importlib.import_module(PROBED).APPLICATION.build_chain, add_services)
