@@ -148,7 +148,7 @@ async def test_each_worker_has_a_place_of_its_own(tmp_path: Path) -> None:
 async def test_the_dead_are_replaced_and_counted_by_how_they_died(tmp_path: Path) -> None:
     crash = {"signal": signal.SIGKILL}
     async with supervised(tmp_path, SERVES, crash, crash, SERVES, workers=2, ready=2) as running:
-        assert running.restarts() == {"SIGKILL": 2}
+        await running.until(lambda: running.restarts() == {"SIGKILL": 2} and len(running.pids) == 2)
         assert running.slots == [0, 1, 1, 1]  # each took the place of the one before
 
 
