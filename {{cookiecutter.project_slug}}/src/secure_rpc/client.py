@@ -64,6 +64,7 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(_service_config(services))),
         ("grpc.keepalive_time_ms", 300_000),  # servers take more frequent pings for an attack
+        ("grpc.initial_reconnect_backoff_ms", 100),  # by default a second: longer than all attempts at a call together
     ]
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))

@@ -13,13 +13,11 @@ from probe.v1 import probe_pb2 as pb
 from probe.v1 import probe_pb2_grpc
 from support.probe_application import PROBED
 
-SLOWLY = "slowly"  # the act of a call that takes its time
-
 
 class Servicer(probe_pb2_grpc.SteadyServiceServicer):
     async def Get(self, request: pb.Ask, _context: Any) -> pb.Answer:
-        if request.act == SLOWLY:
-            await asyncio.sleep(0.5)
+        while request.act and not os.path.exists(request.act):  # noqa: ASYNC110, ASYNC240, PTH110  # until that file is there
+            await asyncio.sleep(0.02)
         return pb.Answer(text=str(os.getpid()))
 
 

@@ -42,7 +42,12 @@ CALLERS = 4
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(application: Application, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    settings = {"workers": WORKERS, "standby_worker": True, "serving_loop": "grpc"}
+    settings = {
+        "workers": WORKERS,
+        "standby_worker": True,
+        "serving_loop": "grpc",
+        "shutdown": {"grace_seconds": 30},
+    }
     folder = tmp_path_factory.mktemp("workers")
     async with serve_process(application, folder, settings, served_module="support.steady_application") as running:
         await ready(running)
@@ -51,7 +56,7 @@ async def served(application: Application, tmp_path_factory: pytest.TempPathFact
 
 async def ready(served: Served) -> None:
     """Wait until as many workers as there should be take calls."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await metrics(served)).get("secure_rpc_workers_ready") != WORKERS:  # noqa: ASYNC110  # a process tells nobody
             await asyncio.sleep(0.05)
 
@@ -202,14 +207,17 @@ async def test_sighup_replaces_all_workers_and_no_call_is_lost(served: Served) -
     assert len(lines) == 1 + HOSTILE_CALLS
 
 
-async def test_sigterm_under_calls_ends_all_in_order(served: Served) -> None:
+async def test_sigterm_under_calls_ends_all_in_order(served: Served, tmp_path: Path) -> None:
     """The last one: the service is gone then, and its audit logs tell of every call."""
     stub: Any = probe_pb2_grpc.SteadyServiceStub(await served.channel())
-    under_way = [stub.Get(pb.Ask(act="slowly")) for _ in range(50)]
-    async with asyncio.timeout(10):
+    enough = tmp_path / "enough"
+    under_way = [stub.Get(pb.Ask(act=str(enough)), timeout=60) for _ in range(50)]
+    async with asyncio.timeout(30):
         while (await metrics(served))["secure_rpc_calls_in_flight"] < len(under_way):
             pass
     served.signal(signal.SIGTERM)
+    await served.process.line("draining", count=HOSTILE_CALLS + 2 * WORKERS)  # those that crashed, rolled, end now
+    enough.touch()
     assert Counter([(await call.code()).name for call in under_way]) == {"OK": len(under_way)}
     assert await served.process.ended(served.settings.shutdown.grace_seconds) == 0
     findings = [verify(file) for file in audit_files(served.settings)]
