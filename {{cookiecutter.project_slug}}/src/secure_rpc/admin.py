@@ -6,9 +6,11 @@ Nothing plaintext speaks gRPC: one hostile path could end the whole server. No c
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,10 +19,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.telemetry.metrics import Metrics
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-NOT_READY = 503
+UNAVAILABLE = 503
+
+T = TypeVar("T")
+Answer: TypeAlias = Callable[[], T | Awaitable[T]]
 
 
 class Admin:
@@ -28,16 +32,24 @@ class Admin:
 
     Args:
         address: "host:port"; port 0 takes any that is free.
-        metrics: what is scraped.
+        scrape: gives all numbers in the OpenMetrics text format.
         unready_because: gives the reasons for which no calls should be sent here; none: it is ready.
+        unhealthy_because: gives the reasons for which all this should be ended and started again; none: it lives.
 
     Raises:
         ConfigurationError: the address cannot be had.
     """
 
-    def __init__(self, address: str, metrics: Metrics, unready_because: Callable[[], list[str]]) -> None:
-        self._metrics = metrics
+    def __init__(
+        self,
+        address: str,
+        scrape: Answer[bytes],
+        unready_because: Answer[list[str]],
+        unhealthy_because: Answer[list[str]] = list,
+    ) -> None:
+        self._numbers = scrape
         self._unready_because = unready_because
+        self._unhealthy_because = unhealthy_because
         self._socket = _listen(address)
         self.port: int = self._socket.getsockname()[1]
         routes = [
@@ -62,16 +74,19 @@ class Admin:
             await self._running
 
     async def _healthz(self, _request: Request) -> Response:
+        reasons = await _answer_of(self._unhealthy_because)
+        if reasons:
+            return JSONResponse({"healthy": False, "because": reasons}, UNAVAILABLE)
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, _request: Request) -> Response:
-        reasons = self._unready_because()
+        reasons = await _answer_of(self._unready_because)
         if reasons:
-            return JSONResponse({"ready": False, "because": reasons}, NOT_READY)
+            return JSONResponse({"ready": False, "because": reasons}, UNAVAILABLE)
         return JSONResponse({"ready": True})
 
     async def _scrape(self, _request: Request) -> Response:
-        return Response(self._metrics.render(), media_type=OPENMETRICS)
+        return Response(await _answer_of(self._numbers), media_type=OPENMETRICS)
 
 
 class _Embedded(uvicorn.Server):
@@ -80,6 +95,11 @@ class _Embedded(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+async def _answer_of(ask: Answer[T]) -> T:
+    answer = ask()
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 def _listen(address: str) -> socket.socket:

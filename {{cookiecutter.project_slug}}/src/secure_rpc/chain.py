@@ -79,6 +79,7 @@ class Chain(grpc.GenericRpcHandler):
         self._max_response_bytes = max_response_bytes
         self._methods: dict[str, tuple[Method, RpcMethodHandler]] = {}
         self.under_way = 0  # calls that have begun and not ended
+        self.taken_up = 0  # calls that gRPC has handed over, since the start
         unknown = Method("", self._patience)
         self._unknown = unknown, self._compile(unknown, _refuse_unimplemented)
 
@@ -103,6 +104,7 @@ class Chain(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcMethodHandler:
         """Give gRPC the handler of one call; this runs in the task, and so in the context, of that call."""
+        self.taken_up += 1
         path = handler_call_details.method
         method, handler = self._methods.get(path, self._unknown)
         enter(Call(method, path, handler_call_details.invocation_metadata))

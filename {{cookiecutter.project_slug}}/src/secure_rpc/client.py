@@ -78,6 +78,7 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
         ("grpc.service_config", json.dumps(service_config(services))),
         ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),
         ("grpc.http2.max_pings_without_data", 0),  # by default it stops after two, and a silent stream is forgotten
+        ("grpc.initial_reconnect_backoff_ms", 100),  # by default a second: longer than all attempts at a call together
     ]
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))

@@ -36,6 +36,7 @@ from secure_rpc.stages.replay import Replay
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
+from secure_rpc.state.nonces import NonceStore
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls import credentials
@@ -115,18 +116,30 @@ class Platform:
         )
         self.authorization = Authorization(active)
         self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
-        self.replay = Replay(MemoryNonces(settings.replay.remembered_nonces), settings.replay.window_seconds)
+        self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
+        self.replay = Replay(self._nonces, settings.replay.window_seconds)
         self.validation = Validation()
         self.metrics.before_scrape(self._refresh)
 
     def check(self, methods: Collection[Method]) -> None:
         """Hold the policy and the settings against the methods that were added.
 
+        Args:
+            methods: all of the server's.
+
         Raises:
-            ConfigurationError: they name methods, permissions, issuers or trust domains that do not exist.
+            ConfigurationError: they name methods, permissions, issuers or trust domains that do not exist, or cannot
+                keep what a method asks.
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
+        protected = [method.path for method in methods if method.contract.replay_protected]
+        if protected and self.settings.workers > 1 and isinstance(self._nonces, MemoryNonces):
+            raise ConfigurationError(
+                f'"workers" is {self.settings.workers}, but {protected[0]} is replay_protected, and each worker '
+                "remembers nonces by itself: a call that was captured could be made again at another worker; "
+                'set "workers: 1"'
+            )
 
     def _refresh(self) -> None:
         use = self.identities.use

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -26,12 +27,15 @@ from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.settings import Limits, ServingLoop, Settings
 from secure_rpc.tls import credentials, floor
 from secure_rpc.v1 import exchange_pb2_grpc
+from secure_rpc.workers.control import Control
 
 # How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
 REQUEST_HEADROOM, METADATA_HEADROOM = 2, 4
 MAX_ARGUMENT = 2**31 - 1  # of a number that is handed to gRPC
 MAX_PENDING_CALLS = 10_000  # that gRPC holds for us to take up; it turns some away from here on, all at twice as many
 WATCH_SECONDS = 0.25  # how soon a serving loop that has ended by itself is noticed
+CALM_SECONDS = 0.005  # without a new call
+CALM_LIMIT_SECONDS = 1.0  # to wait for such a moment under many calls
 SETTLE_SECONDS = 2.0  # for calls that were cut at the end of the grace to be cleaned up and recorded
 
 HEALTH_SERVICE: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -49,12 +53,14 @@ class Server:
     Args:
         application: what the service adds to the platform.
         settings: of the service.
+        control: the line to the supervisor, for a server that is one of its workers: the admin port is the supervisor's
+            then, and the port is shared with the others.
 
     Raises:
         ConfigurationError: something in settings, policy, protos or files keeps it from starting.
     """
 
-    def __init__(self, application: Application, settings: Settings) -> None:
+    def __init__(self, application: Application, settings: Settings, control: Control | None = None) -> None:
         if settings.tls.minimum_version is not floor.established():
             raise ConfigurationError(
                 f"tls.minimum_version is {settings.tls.minimum_version.value}, but this process was started for "
@@ -94,7 +100,15 @@ class Server:
             )
         self.platform.check(self.chain.methods)
         self.port = 0
-        self.admin = Admin(settings.listen.admin_address, self.platform.metrics, self.unready_because)
+        self._is_worker = control is not None
+        self._told_to_stop = asyncio.Event()
+        self._drain = True
+        self.admin: Admin | Control
+        if control is None:
+            self.admin = Admin(settings.listen.admin_address, self.platform.metrics.render, self.unready_because)
+        else:
+            self.admin = control
+            control.attach(self.platform.metrics, self.unready_because, lambda: self.tell_to_stop(drain=False))
         self._grpc_server: grpc.aio.Server | None = None
         self._fresh: list[asyncio.Task[None]] = []
         self._draining = False
@@ -122,7 +136,8 @@ class Server:
         server = self._make_grpc_server()
         address = self.settings.listen.address
         try:
-            self.port = server.add_secure_port(address, self._certificate.grpc_credentials())
+            handshakes = self.platform.metrics.handshakes
+            self.port = server.add_secure_port(address, self._certificate.grpc_credentials(handshakes.started))
         except RuntimeError as error:
             raise ConfigurationError(
                 f"listen.address: {address} cannot be had; stop what uses it, or choose another"
@@ -137,6 +152,7 @@ class Server:
             "serving",
             address=f"{address.rpartition(':')[0]}:{self.port}",
             admin=f"{self.settings.listen.admin_address.rpartition(':')[0]}:{self.admin.port}",
+            pid=os.getpid(),
             services=self.services,
             policy=self.platform.policy.version,
             minimum_tls=floor.established().value,
@@ -150,20 +166,25 @@ class Server:
         """
         if self._grpc_server is None:
             raise RuntimeError("start() comes before serve()")
-        stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(number, self.tell_to_stop)
         ended = asyncio.create_task(self._loop_ended(self._grpc_server))
-        told = asyncio.create_task(stopping.wait())
+        told = asyncio.create_task(self._told_to_stop.wait())
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.is_set():
+        if not self._told_to_stop.is_set():
             told.cancel()
             self._crashed = True
             await self.stop(drain=False)
             raise ServingLoopCrashed("the serving loop has ended by itself") from ended.result()
         ended.cancel()
-        await self.stop()
+        await self.stop(drain=self._drain)
+
+    def tell_to_stop(self, *, drain: bool = True) -> None:
+        """Let `serve` come to its end; the first to say so decides about the drain."""
+        if not self._told_to_stop.is_set():
+            self._drain = drain
+            self._told_to_stop.set()
 
     async def stop(self, *, drain: bool = True) -> None:
         """Say that we are going, let calls under way finish, write what is left to write; once is enough.
@@ -178,6 +199,8 @@ class Server:
         seconds = self.settings.shutdown.drain_seconds if drain else 0.0
         log.info("draining", seconds=seconds)
         await asyncio.sleep(seconds)
+        if self._told_to_stop.is_set():
+            await self._moment_without_new_calls()
         self.health.end_watchers()
         if self._grpc_server is not None:
             await self._stop_grpc_server(self._grpc_server)
@@ -204,6 +227,15 @@ class Server:
             await asyncio.wait({terminated}, timeout=WATCH_SECONDS)
         return terminated.exception() if terminated.done() else None
 
+    async def _moment_without_new_calls(self) -> None:
+        """Wait for one, but not for long: gRPC ends with CANCELLED what it has not handed over when it shuts down."""
+        before = -1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CALM_LIMIT_SECONDS):
+                while before != self.chain.taken_up:
+                    before = self.chain.taken_up
+                    await asyncio.sleep(CALM_SECONDS)
+
     async def _stop_grpc_server(self, server: grpc.aio.Server) -> None:
         """Stop taking calls; wait for those under way no longer than the grace, and until they are recorded."""
         grace = 0.0 if self._crashed else self.settings.shutdown.grace_seconds  # gRPC has cut them off already
@@ -215,7 +247,7 @@ class Server:
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         largest_request = max(method.max_request_bytes for method in self.chain.methods)
-        options = channel_arguments(self.settings.limits, largest_request)
+        options = channel_arguments(self.settings.limits, largest_request, reuse_port=self._is_worker)
         if self.settings.serving_loop is ServingLoop.PUMPED:
             if is_supported():
                 paths = [method.path for method in self.chain.methods]
@@ -231,17 +263,20 @@ class Server:
         return server
 
 
-def channel_arguments(limits: Limits, largest_request_bytes: int) -> Sequence[tuple[str, Any]]:
+def channel_arguments(
+    limits: Limits, largest_request_bytes: int, *, reuse_port: bool = False
+) -> Sequence[tuple[str, Any]]:
     """Return gRPC's names for our limits.
 
     Args:
         limits: as the settings have them.
         largest_request_bytes: the most that any method takes; contracts may allow more than the settings.
+        reuse_port: whether other processes listen on the same port: those of one supervisor, which keeps others out.
     """
     max_metadata_bytes = min(METADATA_HEADROOM * limits.max_metadata_bytes, MAX_ARGUMENT)
     max_request_bytes = min(REQUEST_HEADROOM * largest_request_bytes, MAX_ARGUMENT)
     return (
-        ("grpc.so_reuseport", 0),  # by default a second server takes half of the connections, silently
+        ("grpc.so_reuseport", int(reuse_port)),  # by default a second server takes half of the connections, silently
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
         # by default 1,000 and 3,000: a burst gets good callers turned away, as CANCELLED, and nothing is recorded
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),

@@ -52,6 +52,16 @@ class Origin(Section):
     cluster: str = ""
     deployment_id: str = ""
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """Return what each log line says of it."""
+        return {
+            "service": self.name,
+            "environment": self.environment,
+            "cluster": self.cluster,
+            "deployment_id": self.deployment_id,
+        }
+
 
 class Listen(Section):
     """Where the service listens."""
@@ -263,6 +273,8 @@ class Settings(BaseSettings):
     shutdown: Shutdown = Shutdown()
     reflection: Reflection = Reflection()
     serving_loop: ServingLoop = ServingLoop.PUMPED
+    workers: Positive = 1  # processes on the port; load limits and quotas hold in each by itself
+    standby_worker: bool = True  # one more, loaded, takes the place of one that dies
 
     @field_validator("quotas")
     @classmethod

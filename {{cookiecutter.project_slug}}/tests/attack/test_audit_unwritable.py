@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of anoth
 FREE_BYTES = 100  # less than a record
 
 
-def let_no_file_grow(served: Served, beyond_bytes: int | None) -> None:
+async def let_no_file_grow(served: Served, beyond_bytes: int | None) -> None:
     """Have every write of the process fail that makes a file larger than that, as on a full disk; None ends it."""
-    pid = served.process.process.pid
+    pid = await served.worker_pid()
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(
         pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY if beyond_bytes is None else beyond_bytes, hard)
@@ -56,13 +56,13 @@ async def test_calls_are_refused_while_the_audit_cannot_be_written_and_no_record
         calls: list[Ending] = [await until(stub, lambda told: told.code is grpc.StatusCode.OK)]
         async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
             assert (await admin.get("/readyz")).status_code == 200
-            let_no_file_grow(served, log.stat().st_size + FREE_BYTES)
+            await let_no_file_grow(served, log.stat().st_size + FREE_BYTES)
             refused = await until(stub, lambda told: told.code is grpc.StatusCode.UNAVAILABLE)
             assert reason_of(refused.trailers).reason == "AUDIT_UNAVAILABLE"
             unready = await admin.get("/readyz")
             assert (unready.status_code, unready.json()["because"]) == (503, ["audit records cannot be written"])
             assert (await admin.get("/healthz")).status_code == 200
-            let_no_file_grow(served, None)
+            await let_no_file_grow(served, None)
             await until(stub, lambda told: told.code is grpc.StatusCode.OK)
             assert (await admin.get("/readyz")).status_code == 200
         served.signal(signal.SIGTERM)
@@ -81,10 +81,10 @@ async def test_calls_are_served_all_the_same_where_the_settings_want_it_so(
         log = served.settings.audit.file
         stub: Any = probe_pb2_grpc.ProbeServiceStub(await served.channel())
         await until(stub, lambda told: told.code is grpc.StatusCode.OK)
-        let_no_file_grow(served, log.stat().st_size + FREE_BYTES)
+        await let_no_file_grow(served, log.stat().st_size + FREE_BYTES)
         for _ in range(20):
             assert (await ending(stub.Unary(pb.Ask(act="anything")))).code is grpc.StatusCode.OK
-        let_no_file_grow(served, None)
+        await let_no_file_grow(served, None)
         served.signal(signal.SIGTERM)
         assert await served.process.ended() == 0
         finding = verify(log)

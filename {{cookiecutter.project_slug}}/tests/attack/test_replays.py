@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from secure_rpc.configuration import ConfigurationError
 from secure_rpc.platform import Application
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
 
@@ -129,3 +130,11 @@ async def test_nonces_are_not_forgotten_when_there_are_too_many(application: App
 async def test_a_client_of_ours_makes_each_call_anew(target: Target) -> None:
     for _ in range(3):
         assert (await target.ask("Protected")).code.name == "OK"
+
+
+async def test_several_workers_that_would_not_know_of_each_others_calls_are_refused_at_start(
+    application: Application, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=r'"workers" is 2, but /probe.v1.ProbeService/Protected is replay_pro'):
+        async with run_target(application, tmp_path, {"workers": 2}):
+            pass

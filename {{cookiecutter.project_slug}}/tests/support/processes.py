@@ -27,7 +27,8 @@ from support.target import CALLERS, POLICY, SETTINGS
 
 PROBE = "support.serve_probe"
 PROBED = "PROBED_APPLICATION"  # the environment variable that tells support.probe_application whose chain to take
-PROBE_SERVICE = pb.DESCRIPTOR.services_by_name["ProbeService"]
+SERVED = "PROBE_APPLICATION"  # that which tells support.serve_probe what to serve
+PROBE_SERVICES = list(pb.DESCRIPTOR.services_by_name.values())
 
 
 def module_of(application: Application) -> str:
@@ -57,6 +58,10 @@ class Served:
         """Send a signal to the process."""
         self.process.process.send_signal(number)
 
+    async def worker_pid(self) -> int:
+        """Return the number of the process that takes the calls: the first, where there are several."""
+        return int((await self.process.line("serving"))["pid"])
+
     def token(self, caller: str = "alice") -> str:
         """Return a sound token."""
         return self._issuer.token(find_caller(self._callers, caller))
@@ -68,7 +73,7 @@ class Served:
             certificate_file=self.files.client_certificate,
             key_file=self.files.client_key,
             ca_file=self.files.ca_certificate,
-            services=[PROBE_SERVICE],
+            services=PROBE_SERVICES,
             token=(lambda: self.token(caller)) if caller else None,
         )
         return await self._stack.enter_async_context(channel)
@@ -89,7 +94,12 @@ class Served:
 
 @asynccontextmanager
 async def serve_process(
-    application: Application, folder: Path, overrides: Mapping[str, Any] | None = None, *, probe: bool = True
+    application: Application,
+    folder: Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    probe: bool = True,
+    served_module: str = "support.probe_application",
 ) -> AsyncIterator[Served]:
     """Start a process with settings of its own.
 
@@ -98,6 +108,7 @@ async def serve_process(
         folder: where all files go.
         overrides: settings that differ from the usual.
         probe: whether the probe stands in for the servicers of the service.
+        served_module: which one of the tests' own.
     """
     files = DevelopmentFiles(folder / "dev")
     for name, text in {"usual.yaml": SETTINGS, "policy.yaml": POLICY, "callers.yaml": CALLERS}.items():
@@ -110,7 +121,7 @@ async def serve_process(
     config.write_bytes(orjson.dumps(data))  # JSON is YAML
     prepare(load(config), files)
     module = PROBE if probe else module_of(application).partition(".")[0]
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path), PROBED: module_of(application)}
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), PROBED: module_of(application), SERVED: served_module}
     async with start_process(module, config, environment) as process:
         served = Served(process, config, files, folder / "callers.yaml")
         try:

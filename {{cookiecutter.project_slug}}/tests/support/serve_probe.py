@@ -1,6 +1,8 @@
 """`python -m support.serve_probe serve`: the command of a service, for the probe."""
 
+import os
+
 from secure_rpc.cli import run
 
 if __name__ == "__main__":
-    run("support.probe_application")
+    run(os.environ.get("PROBE_APPLICATION", "support.probe_application"))

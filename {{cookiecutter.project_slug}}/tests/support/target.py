@@ -45,6 +45,7 @@ authorization:
     /grpc.health.v1.Health/Watch: {{ public: true }}
 quotas: {{ default: {{ calls: 1000000 }} }}
 audit: {{ file: audit.log }}
+standby_worker: false
 """
 POLICY = f"""
 version: 1

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 import uvloop
 
@@ -20,8 +21,12 @@ from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.platform import Application
 from secure_rpc.server import Server
 from secure_rpc.settings import Settings
-from secure_rpc.telemetry import logging
+from secure_rpc.telemetry import handshakes, logging
 from secure_rpc.tls import floor
+from secure_rpc.workers import process
+from secure_rpc.workers.control import Control, audit_files
+
+log = structlog.get_logger(__name__)
 
 
 def build(application_module: str) -> typer.Typer:
@@ -35,14 +40,21 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
 
     @app.command()
-    def serve(config: Config = default_config) -> None:
-        """Start the service, until SIGTERM or Ctrl-C."""
+    def serve(
+        config: Config = default_config,
+        control: Annotated[int | None, typer.Option(process.CONTROL_OPTION, hidden=True)] = None,
+    ) -> None:
+        """Start the service, until SIGTERM or Ctrl-C; SIGHUP replaces its processes one by one."""
         with told_to_people():
             settings = settings_module.load(config)
             if settings.tls.minimum_version is not floor.established():
                 floor.start_again(settings.tls.minimum_version)
-            configure_logging(settings)
-            uvloop.run(serve_until_stopped(load_application(application_module), settings))
+            application = load_application(application_module)
+            line = None if control is None else Control(control)
+            if line is not None:
+                settings = line.place(settings)
+            configure_logging(settings, line)
+            uvloop.run(serve_until_stopped(application, settings, line))
 
     @app.command()
     def call(
@@ -70,38 +82,41 @@ def build(application_module: str) -> typer.Typer:
 
     @audit.command("verify")
     def audit_verify_command(
-        file: Annotated[Path | None, typer.Argument(help="The log; that of the settings if not given.")] = None,
+        file: Annotated[Path | None, typer.Argument(help="The log; those of the settings if not given.")] = None,
         config: Config = default_config,
     ) -> None:
         """Check that no record was changed, taken out or cut off. Exits with 1 where one was."""
         with told_to_people():
-            finding = audit_verify.verify(file or settings_module.load(config).audit.file)
-            if not finding.whole:
-                errors.print(f"{finding.path}: NOT WHOLE: {finding.problem}", style="red", markup=False)
+            files = [file] if file else audit_files(settings_module.load(config))
+            findings = [audit_verify.verify(each) for each in files]
+            for finding in findings:
+                show_finding(finding)
+            if not all(finding.whole for finding in findings):
                 raise typer.Exit(1)
-            codes = ", ".join(f"{code} {count}" for code, count in finding.codes.most_common())
-            typer.echo(f"{finding.path}: whole, {finding.records} calls ({codes or 'none'}) in {finding.lines} lines")
 
     return app
 
 
-async def serve_until_stopped(application: Application, settings: Settings) -> None:
+async def serve_until_stopped(application: Application, settings: Settings, control: Control | None = None) -> None:
     """Start a server and return when it has been told to stop."""
-    server = Server(application, settings)
-    await server.start()
-    await server.serve()
+    server = Server(application, settings, control)
+    if handshakes.is_silenced():
+        log.warning("failed handshakes are not counted: unset GRPC_VERBOSITY, or set it to INFO")
+    with handshakes.failures_read(server.platform.metrics.handshakes.failed):
+        await server.start()
+        await server.serve()
 
 
-def configure_logging(settings: Settings) -> None:
-    """Set up the process's logs as the settings say."""
-    origin = settings.service
-    logging.configure(
-        settings.logging.format,
-        settings.logging.level,
-        {
-            "service": origin.name,
-            "environment": origin.environment,
-            "cluster": origin.cluster,
-            "deployment_id": origin.deployment_id,
-        },
-    )
+def show_finding(finding: audit_verify.Finding) -> None:
+    """Say what a verification has found."""
+    if finding.whole:
+        codes = ", ".join(f"{code} {count}" for code, count in finding.codes.most_common())
+        typer.echo(f"{finding.path}: whole, {finding.records} calls ({codes or 'none'}) in {finding.lines} lines")
+    else:
+        errors.print(f"{finding.path}: NOT WHOLE: {finding.problem}", style="red", markup=False)
+
+
+def configure_logging(settings: Settings, control: Control | None = None) -> None:
+    """Set up the process's logs as the settings say; with several workers, each line says whose it is."""
+    worker = {"worker": str(control.slot)} if control and settings.workers > 1 else {}
+    logging.configure(settings.logging.format, settings.logging.level, {**settings.service.log_fields, **worker})

@@ -11,15 +11,21 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from secure_rpc.telemetry.handshakes import HandshakeMetrics
+
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 UNKNOWN_METHOD = "other"  # gRFC A66: what is no method of ours counts as one
 
 
 class Metrics:
-    """All metrics of one service; a registry of their own, so that two servers can live in one process."""
+    """All metrics of one service; a registry of their own, so that two servers can live in one process.
+
+    A gauge's `multiprocess_mode` says how those of several workers become one: see `telemetry.aggregation`.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.handshakes = HandshakeMetrics(self.registry)
         self.calls = Histogram(
             "grpc_server_call_duration_seconds",
             "Time from the first byte of a call to its end, by outcome.",
@@ -28,7 +34,10 @@ class Metrics:
             buckets=SECONDS,
         )
         self.calls_in_flight = Gauge(
-            "secure_rpc_calls_in_flight", "Calls that have begun and not ended.", registry=self.registry
+            "secure_rpc_calls_in_flight",
+            "Calls that have begun and not ended.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.refusals = Counter(
             "secure_rpc_refusals",
@@ -41,15 +50,21 @@ class Metrics:
             "Look-ups of verified identities since the start, by how they ended.",
             ("result",),
             registry=self.registry,
+            multiprocess_mode="sum",
         )
         self.issuer_fetches = Gauge(
             "secure_rpc_issuer_key_fetches",
             "Fetches of an issuer's keys since the start, by how they ended.",
             ("issuer", "result"),
             registry=self.registry,
+            multiprocess_mode="sum",
         )
         self.issuer_keys_age = Gauge(
-            "secure_rpc_issuer_keys_age_seconds", "Age of an issuer's keys.", ("issuer",), registry=self.registry
+            "secure_rpc_issuer_keys_age_seconds",
+            "Age of an issuer's keys.",
+            ("issuer",),
+            registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self.introspection = Histogram(
             "secure_rpc_introspection_duration_seconds",
@@ -103,6 +118,7 @@ class Metrics:
             "Unix time at which a certificate in use expires.",
             ("certificate",),
             registry=self.registry,
+            multiprocess_mode="livemin",
         )
         self._refreshers: list[Callable[[], None]] = []
 
@@ -120,9 +136,13 @@ class Metrics:
         """Have something done before the numbers are read, such as flushing a batch."""
         self._refreshers.append(refresh)
 
-    def render(self) -> bytes:
-        """Return all numbers in the OpenMetrics text format."""
+    def refresh(self) -> None:
+        """Do what was asked to be done before the numbers are read."""
         for refresh in self._refreshers:
             refresh()
+
+    def render(self) -> bytes:
+        """Return all numbers in the OpenMetrics text format."""
+        self.refresh()
         text: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]
         return text

@@ -30,17 +30,22 @@ class ServiceProcess:
         self._reading = asyncio.create_task(self._read())
         self._grown = asyncio.Condition()
 
-    async def line(self, event: str, within_seconds: float = START_SECONDS) -> dict[str, Any]:
-        """Return the first log line of an event, waiting for it if need be.
+    async def line(self, event: str, within_seconds: float = START_SECONDS, *, count: int = 1) -> dict[str, Any]:
+        """Return a log line of an event, waiting for it if need be.
+
+        Args:
+            event: which.
+            within_seconds: how long to wait.
+            count: which of several; the first is 1.
 
         Raises:
             AssertionError: the process ended without it.
         """
         async with asyncio.timeout(within_seconds), self._grown:
             while True:
-                for line in self.lines:
-                    if line.get("event") == event:
-                        return line
+                found = [line for line in self.lines if line.get("event") == event]
+                if len(found) >= count:
+                    return found[count - 1]
                 if self._reading.done():
                     raise AssertionError(f"the service ended without {event!r}:\n" + "\n".join(self.text))
                 await self._grown.wait()

@@ -27,10 +27,19 @@ class ServerCertificate:
     not_after_seconds: float  # Unix time at which the leaf expires
     ca_not_after_seconds: float  # Unix time at which the first of the CAs expires
 
-    def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Return credentials that ask every client for a certificate."""
+    def grpc_credentials(self, on_handshake: Callable[[], None] = lambda: None) -> grpc.ServerCredentials:
+        """Return credentials that ask every client for a certificate.
+
+        Args:
+            on_handshake: is called when one begins, on a thread of gRPC's.
+        """
         pair = (self.key_pem, self.chain_pem)
-        return grpc.ssl_server_credentials([pair], self.client_ca_pem, require_client_auth=True)
+        configuration = grpc.ssl_server_certificate_configuration([pair], self.client_ca_pem)
+
+        def fetch() -> None:  # asked before each handshake whether there is another configuration; None keeps this one
+            on_handshake()
+
+        return grpc.dynamic_ssl_server_credentials(configuration, fetch, require_client_authentication=True)  # type: ignore[arg-type]
 
 
 def load(

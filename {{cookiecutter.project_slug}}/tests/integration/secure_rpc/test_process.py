@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ async def test_calls_that_outlast_the_grace_are_cut_and_recorded(application: Ap
         assert (finding.problem, finding.codes) == ("", {"CANCELLED": 1})
 
 
-async def test_a_crash_of_the_serving_loop_ends_the_process_with_a_clear_error(
+async def test_a_crash_of_the_serving_loop_ends_the_worker_with_a_clear_error_and_another_takes_its_place(
     application: Application, tmp_path: Path
 ) -> None:
     """On gRPC's own loop, which one call with a hostile path ends; ours withstands it."""
@@ -94,13 +95,20 @@ async def test_a_crash_of_the_serving_loop_ends_the_process_with_a_clear_error(
         assert (await ending((await probe(served)).Unary(pb.Ask(act="one")))).code is grpc.StatusCode.OK
         async with served.raw() as connection:
             await connection.call(NOT_UTF8)
-            assert await served.process.ended() == EX_SOFTWARE
+            died = await served.process.line("a worker has died and is replaced")
+        assert (died["cause"], died["pid"], died["in_seconds"]) == (f"exit_{EX_SOFTWARE}", await served.worker_pid(), 0)
         said = "\n".join(served.process.text)
         assert "the serving loop has ended by itself" in said
         assert "the process ends so that it is started again" in said
         assert "Traceback" not in said
         assert any("can't decode byte 0xff" in line["event"] for line in served.process.lines)
-        assert verify(served.settings.audit.file).whole
+        again = await served.process.line("serving", count=2)
+        assert again["address"] == await served.process.address()
+        assert (await ending((await probe(served)).Unary(pb.Ask(act="two")))).code is grpc.StatusCode.OK
+        served.signal(signal.SIGTERM)
+        assert await served.process.ended() == 0
+        finding = verify(served.settings.audit.file)
+        assert (finding.problem, finding.codes) == ("", {"OK": 2})
 
 
 async def test_our_serving_loop_survives_the_call_that_ends_grpcs_own(application: Application, tmp_path: Path) -> None:
@@ -125,13 +133,23 @@ async def test_a_process_that_cannot_start_says_what_would_mend_it(application: 
         assert "Traceback" not in said
 
 
-async def test_a_killed_process_leaves_a_log_that_goes_on(application: Application, tmp_path: Path) -> None:
-    for _ in range(2):
-        async with serve_process(application, tmp_path, {"audit": {"durability": "durable"}}) as served:
+async def test_a_killed_worker_leaves_a_log_that_goes_on(application: Application, tmp_path: Path) -> None:
+    async with serve_process(application, tmp_path, {"audit": {"durability": "durable"}}) as served:
+        for count in (1, 2):
+            worker = await served.process.line("serving", count=count)
             stub = await probe(served)
             codes = await asyncio.gather(*(stub.Unary(pb.Ask(act="one")).code() for _ in range(20)))
             assert set(codes) == {grpc.StatusCode.OK}
-            served.process.process.kill()
-            assert await served.process.ended() == -signal.SIGKILL
+            os.kill(worker["pid"], signal.SIGKILL)
+        await served.process.line("serving", count=3)
     finding = verify(served.settings.audit.file)
     assert (finding.problem, finding.codes) == ("", {"OK": 40})
+
+
+async def test_a_worker_whose_supervisor_is_killed_ends_in_order(application: Application, tmp_path: Path) -> None:
+    async with serve_process(application, tmp_path) as served:
+        assert (await ending((await probe(served)).Unary(pb.Ask(act="one")))).code is grpc.StatusCode.OK
+        served.process.process.kill()
+        assert await served.process.ended() == -signal.SIGKILL  # its output ends with that of the last worker
+        assert served.process.lines[-1]["event"] == "stopped"
+        assert verify(served.settings.audit.file).codes == {"OK": 1}

@@ -155,6 +155,20 @@ def test_a_whole_log_is_told_with_what_is_in_it(invoke: Invoke, tmp_path: Path) 
     assert told == f"{log.path}: whole, 3 calls (OK 2, NOT_FOUND 1) in 4 lines\n"
 
 
+def test_the_logs_of_all_workers_are_verified_and_one_that_is_gone_is_missed(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = [ChainLog(tmp_path / name) for name in ("audit.log", "audit.1.log")]
+    monkeypatch.setenv("SECURE_RPC_AUDIT__FILE", str(logs[0].path))
+    monkeypatch.setenv("SECURE_RPC_WORKERS", "2")
+    whole = [f"{log.path}: whole, 0 calls (none) in 1 lines" for log in logs]
+    assert invoke("audit", "verify") == Ended(0, "\n".join(whole) + "\n", "")
+    logs[1].path.unlink()
+    found = invoke("audit", "verify")
+    assert (found.code, found.out.splitlines()) == (1, whole[:1])
+    assert found.err.startswith(f"{logs[1].path}: NOT WHOLE: cannot be read")
+
+
 def test_the_methods_of_the_service_are_listed(invoke: Invoke, application: Application) -> None:
     found = invoke("call")
     assert found.code == 0

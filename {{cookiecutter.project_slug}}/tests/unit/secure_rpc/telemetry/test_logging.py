@@ -13,20 +13,16 @@ import structlog
 
 from secure_rpc.telemetry.logging import REDACTED, SECRET_KEYS, LogFormat, configure
 
+from support import logs
+
 ORIGIN = {"service": "orders", "environment": "test", "cluster": "", "deployment_id": "d-1"}
 SECRET = "hunter2"  # noqa: S105  # what may stand in no line
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    """Leave logging as it was found: it is the process's."""
-    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
-    handlers, level, uvicorn_level = root.handlers[:], root.level, uvicorn.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    uvicorn.setLevel(uvicorn_level)
-    structlog.reset_defaults()
+    with logs.as_they_were():
+        yield
 
 
 def lines_of(write: Callable[[], object], *, log_format: LogFormat = LogFormat.JSON, level: str = "info") -> list[str]:

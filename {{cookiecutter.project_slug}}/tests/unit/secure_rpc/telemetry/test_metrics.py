@@ -18,6 +18,8 @@ def families(metrics: Metrics) -> dict[str, list[tuple[str, dict[str, str], floa
 
 def test_every_metric_is_there_before_anything_has_happened() -> None:
     assert set(families(Metrics())) == {
+        "grpc_server_tls_handshakes_started",
+        "grpc_server_tls_handshake_failures",
         "grpc_server_call_duration_seconds",
         "secure_rpc_calls_in_flight",
         "secure_rpc_refusals",
