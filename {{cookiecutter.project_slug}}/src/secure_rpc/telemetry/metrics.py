@@ -87,6 +87,7 @@ class Metrics:
             "secure_rpc_policy_loaded_timestamp_seconds",
             "Unix time at which the policy was last taken up.",
             registry=self.registry,
+            multiprocess_mode="livemin",
         )
         self.policy_condition_failures = Counter(
             "secure_rpc_policy_condition_failures",
@@ -103,6 +104,7 @@ class Metrics:
             "secure_rpc_policy_rollout_percent",
             "Share of callers that the candidate policy decides for.",
             registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self.policy_rollbacks = Counter(
             "secure_rpc_policy_rollbacks",
