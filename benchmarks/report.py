@@ -7,15 +7,13 @@ import re
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from benchmarks import plot
+from benchmarks import plot, policy_report
 from benchmarks.contenders import BARE, OURS, TEXTBOOK, Contender
 from benchmarks.figures import Estimate, ratios
 from benchmarks.load import CALLS_PER_CONNECTION, CONNECTIONS
+from benchmarks.tables import Figures, verdict
 from tools.bake import ROOT
 
 if TYPE_CHECKING:
@@ -46,6 +44,7 @@ class Results:
     versions: Mapping[str, str]
     seconds: float  # of each run
     identity: Mapping[str, Mapping[str, float]]  # microseconds to tell who calls, by algorithm and what was done
+    policy: Mapping[str, Any]  # as `benchmarks.policy` prints it
     load_before: float  # average number of other programs' threads that wanted a core
 
     def cpu(self, contender: Contender) -> list[float]:
@@ -90,11 +89,13 @@ class Results:
             for contender, samples in self.samples.items()
         ]
 
-    def identities(self) -> list[tuple[str, ...]]:
+    def identities(self) -> Figures:
         """Return the table of what it costs to tell who calls."""
         kinds = list(next(iter(self.identity.values())))
         header = ("algorithm", *(f"{kind} (us)" for kind in kinds))
-        return [header, *((name, *(f"{found[kind]:.0f}" for kind in kinds)) for name, found in self.identity.items())]
+        return Figures(
+            header, [(name, *(f"{found[kind]:.0f}" for kind in kinds)) for name, found in self.identity.items()]
+        )
 
 
 COLUMNS = ("server", "CPU us/call", "calls/s", "CPU / bare", "calls/s / bare", "CPU / textbook", "client's core")
@@ -102,40 +103,41 @@ COLUMNS = ("server", "CPU us/call", "calls/s", "CPU / bare", "calls/s / bare", "
 
 def show(console: Console, results: Results) -> None:
     """Print the table and whether the targets are met."""
-    table = Table(*COLUMNS, box=SIMPLE_HEAD)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in results.rows():
-        table.add_row(*row)
-    console.print(table)
-    header, *rows = results.identities()
-    identity = Table(*header, box=SIMPLE_HEAD)
-    for row in rows:
-        identity.add_row(*row)
-    console.print(identity)
+    console.print(Figures(COLUMNS, results.rows()).rich(), results.identities().rich())
+    show_policy(console, results.policy)
     for what, figure, target, met in results.targets():
         console.print(f"{what}: {figure}, target {target}: [{'green]met' if met else 'red]missed'}[/]")
 
 
+def show_policy(console: Console, policy: Mapping[str, Any]) -> None:
+    """Print what decisions cost."""
+    for table in policy_report.tables(policy).values():
+        console.print(table.rich())
+    console.print(policy_report.versions(policy))
+
+
 def write(results: Results) -> list[str]:
     """Write the page and its picture; return their names."""
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(results), encoding="utf-8")
+    bars = [(contender.name, statistics.median(results.cpu(contender))) for contender in results.samples]
+    PICTURE.write_text(plot.bars("CPU time of the server per call, in microseconds", bars), encoding="utf-8")
+    return [str(file.relative_to(ROOT)) for file in (PAGE, PICTURE)]
+
+
+def page(results: Results) -> str:
+    """Return the page."""
     rounds = len(results.cpu(BARE))
     confidence = ratios(results.cpu(OURS), results.cpu(BARE)).confidence
-    lines = ["| " + " | ".join(COLUMNS[:-1]) + " |", "|---|" + "--:|" * (len(COLUMNS) - 2)]
-    lines += ["| " + " | ".join(row[:-1]) + " |" for row in results.rows()]
     goals = ["| what | measured | target | |", "|---|--:|--:|---|"]
-    goals += [
-        f"| {what} | {figure} | {target} | {'met' if met else '**missed**'} |"
-        for what, figure, target, met in results.targets()
-    ]
-    header, *algorithms = results.identities()
-    identity = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
-    identity += ["| " + " | ".join(row) + " |" for row in algorithms]
+    goals += [f"| {what} | {figure} | {target} | {verdict(met)} |" for what, figure, target, met in results.targets()]
     shares = [sample.client_share for samples in results.samples.values() for sample in samples]
     values = {
-        "table": "\n".join(lines),
+        "table": Figures(COLUMNS[:-1], [row[:-1] for row in results.rows()]).markdown(),
         "targets": "\n".join(goals),
-        "identity": "\n".join(identity),
+        "identity": results.identities().markdown(),
+        **{name: table.markdown() for name, table in policy_report.tables(results.policy).items()},
+        "policy_engines": policy_report.versions(results.policy),
         "contenders": "\n".join(f"- **{contender.name}**: {contender.what}." for contender in results.samples),
         "rounds": str(rounds),
         "seconds": f"{results.seconds:g}",
@@ -147,12 +149,7 @@ def write(results: Results) -> list[str]:
         "machine": f"{_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}",
         "versions": ", ".join(f"{name} {version}" for name, version in results.versions.items()),
     }
-    PAGE.parent.mkdir(exist_ok=True)
-    page = re.sub(r"<<(\w+)>>", lambda found: values[found[1]], TEXT.read_text(encoding="utf-8"))
-    PAGE.write_text(page, encoding="utf-8")
-    bars = [(contender.name, statistics.median(results.cpu(contender))) for contender in results.samples]
-    PICTURE.write_text(plot.bars("CPU time of the server per call, in microseconds", bars), encoding="utf-8")
-    return [str(file.relative_to(ROOT)) for file in (PAGE, PICTURE)]
+    return re.sub(r"<<(\w+)>>", lambda found: values[found[1]], TEXT.read_text(encoding="utf-8"))
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 0.5  # after each run: what was put off is done, and counted
 FIRST_CALLS = 2000
 QUIET = 0.5  # load average over a minute below which the machine is left to us
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass(slots=True)
@@ -69,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
+    parser.add_argument("--only", choices=["policy"], help="measure that alone; nothing is written")
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
@@ -80,8 +81,12 @@ def main() -> None:
         parser.error("there must be something to measure")
     try:
         with console.status("generating a service and setting it up"):
-            workspace = prepare()
-        results = measured(workspace, arguments.rounds, arguments.seconds, arguments.quiet_within)
+            workspace = prepare(under_load=not arguments.only)
+        if arguments.only:
+            _wait_until_quiet(arguments.quiet_within)
+            report.show_policy(console, policy(workspace, quick=arguments.quick))
+            return
+        results = measured(workspace, arguments)
     except FailedError as error:
         sys.exit(f"cannot be measured: {error}")
     report.show(console, results)
@@ -90,11 +95,20 @@ def main() -> None:
             console.print(f"written: {file}")
 
 
-def measured(workspace: Workspace, rounds: int, seconds: float, patience: float) -> report.Results:
-    """Return what every server needs for a call, measured in turns."""
+def policy(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
+    """Return what decisions about calls cost."""
+    rounds = ("--rounds", "5", "--reloads", "1") if quick else ()
+    with console.status("decisions about calls"):
+        found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.policy", *rounds))
+    return found
+
+
+def measured(workspace: Workspace, arguments: argparse.Namespace) -> report.Results:
+    """Return what every server needs for a call, measured in turns, and what parts of it cost."""
+    rounds, seconds = arguments.rounds, arguments.seconds
     with ExitStack() as stack:
         rigs = [stack.enter_context(running(server, workspace)) for server in ALL]
-        load_before = _wait_until_quiet(patience)
+        load_before = _wait_until_quiet(arguments.quiet_within)
         for rig in rigs:  # warm, then as many calls as fill the time
             with console.status(f"warming up: {rig.server.contender.name}"):
                 for _ in range(2):
@@ -106,7 +120,8 @@ def measured(workspace: Workspace, rounds: int, seconds: float, patience: float)
                     rig.samples.append(rig.measure(workspace))
         samples = {rig.server.contender: rig.samples for rig in rigs}
         identity = json.loads(run(workspace.python, HERE / "identity.py", folder=workspace.service))
-        results = report.Results(samples, _versions(workspace), seconds, identity, load_before)
+    decisions = policy(workspace, quick=arguments.quick)  # the servers have ended
+    results = report.Results(samples, _versions(workspace), seconds, identity, decisions, load_before)
     audited = run(
         workspace.python, "-m", "order_service", "audit", "verify", "build/audit.log", folder=workspace.service
     )

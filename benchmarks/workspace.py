@@ -48,14 +48,18 @@ class Workspace:
         return run(self.python, "-m", "order_service", "token", "new", caller, folder=self.service).strip()
 
 
-def prepare() -> Workspace:
+def prepare(*, under_load: bool = True) -> Workspace:
     """Generate the service from this working directory and set it up.
+
+    Args:
+        under_load: whether it is to be called by h2load.
 
     Raises:
         FailedError: A program is missing, or a step failed.
 
     """
-    for program, package in (("h2load", "nghttp2-client"), ("gcc", "gcc"), ("make", "make")):
+    needed = [("h2load", "nghttp2-client"), ("gcc", "gcc")] if under_load else []
+    for program, package in (*needed, ("make", "make")):
         if shutil.which(program) is None:
             raise FailedError(f"{program} is missing: on Debian, apt-get install {package}")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,8 @@ def prepare() -> Workspace:
     run("make", "setup", folder=service)
     workspace = Workspace(service, FOLDER / "client_certificate.so")
     run("uv", "pip", "install", "-q", "--require-hashes", "--python", workspace.python, "-r", HERE / "requirements.txt")
-    run("gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", workspace.shim, HERE / "client_certificate.c", "-ldl")
+    if under_load:
+        run("gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", workspace.shim, HERE / "client_certificate.c", "-ldl")
     _write_settings(workspace)
     return workspace
 

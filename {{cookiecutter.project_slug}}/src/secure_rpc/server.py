@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -169,6 +170,8 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.tell_to_stop)
+        gc.collect()
+        gc.freeze()  # what the start has made stays; to walk over it in vain stops all calls for tens of milliseconds
         ended = asyncio.create_task(self._loop_ended(self._grpc_server))
         told = asyncio.create_task(self._told_to_stop.wait())
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)

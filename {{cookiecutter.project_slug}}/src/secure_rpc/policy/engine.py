@@ -6,10 +6,11 @@ import functools
 import heapq
 import re
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 from secure_rpc.call import Metadata, Method, Principal
 from secure_rpc.policy.conditions import Asked, Conditions
@@ -67,7 +68,9 @@ class Engine:
         self._expiries: list[float] = []  # a heap
         self.expressions: set[str] = set()  # the conditions
         self.next_expiry_seconds = NEVER  # Unix time at which the next binding ends
-        self._grants_of = functools.lru_cache(size)(self._collect)
+        # held weakly: a policy that is replaced must not wait for the garbage collector, which takes long over it, and
+        # does not look at what is there from the start at all
+        self._grants_of = functools.lru_cache(size)(functools.partial(_collect, weakref.ref(self)))
 
     @classmethod
     def of(
@@ -136,7 +139,11 @@ class Engine:
         decision = self._judge(held, asked.method)
         if not decision.allowed and denied:
             return self._denied(denied)
-        return replace(decision, per_message=True) if decision.allowed and per_message else decision
+        if not decision.allowed or not per_message:
+            return decision
+        return Decision(
+            allowed=True, rule=decision.rule, tenants=decision.tenants, per_message=True, policy=self.version
+        )
 
     def _candidates(self, principal: Principal) -> Iterator[Entry]:
         if principal.subject:
@@ -149,8 +156,8 @@ class Engine:
                 if pattern.fullmatch(principal.workload):
                     yield entry
 
-    def _collect(self, principal: Principal) -> Grants:
-        """Return what a principal is given: for most methods that is the decision."""
+    def collect(self, principal: Principal) -> Grants:
+        """Return what a principal is given, from the entries: for most methods that is the decision."""
         now = self._clock()
         found: dict[str, Decision] = {}
         conditional: list[Entry] = []
@@ -200,6 +207,10 @@ class Engine:
             heapq.heappop(self._expiries)
         self.next_expiry_seconds = self._expiries[0] if self._expiries else NEVER
         self._grants_of.cache_clear()
+
+
+def _collect(engine: weakref.ref[Engine], principal: Principal) -> Grants:
+    return cast("Engine", engine()).collect(principal)  # it is there: it asks
 
 
 @functools.lru_cache(4096)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -196,6 +198,19 @@ def test_all_and_any_are_asked_together(engine: MakeEngine) -> None:
     assert not engine(reader).decide(user(), method).allowed
     decision = engine(reader, binding("writer", ALICE, tenants=["b", "c"])).decide(user(), method)
     assert (decision.allowed, decision.tenants) == (True, frozenset({"b"}))
+
+
+def test_an_engine_that_is_replaced_is_gone_at_once(engine: MakeEngine) -> None:
+    """The collector may not look at the engine of the start, and takes long where it does."""
+    made = engine(binding("reader", ALICE))
+    assert made.decide(user(), READ).allowed
+    seen = weakref.ref(made)
+    gc.disable()
+    try:
+        del made
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_roles_give_what_they_include(engine: MakeEngine) -> None:
