@@ -23,7 +23,7 @@ from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.settings import Limits, ServingLoop, Settings
-from secure_rpc.tls import credentials, floor
+from secure_rpc.tls import floor, handshake
 from secure_rpc.v1 import exchange_pb2_grpc
 
 # How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
@@ -60,15 +60,7 @@ class Server:
                 f"{floor.established().value}; start it by its command, or call secure_rpc.tls.floor.establish() first"
             )
         self.settings = settings
-        self._certificate = credentials.load(
-            settings.tls.certificate_file,
-            settings.tls.key_file,
-            settings.tls.client_ca_file,
-            [federated.bundle_file for federated in settings.authentication.federated_trust_domains.values()],
-        )
         self.platform = Platform(settings)
-        self.platform.metrics.certificate_expiry.labels("server").set(self._certificate.not_after_seconds)
-        self.platform.metrics.certificate_expiry.labels("client_ca").set(self._certificate.ca_not_after_seconds)
         self.chain = Chain(
             application.build_chain(self.platform),
             self.platform.contracts.of,
@@ -105,7 +97,7 @@ class Server:
             reasons.append("starting")
         if self._draining:
             reasons.append("shutting down")
-        if self._certificate.not_after_seconds <= time.time():
+        if self.platform.certificates.current.not_after_seconds <= time.time():
             reasons.append("the server's certificate has expired")
         if self.platform.audit_log.failing and self.settings.audit.refuse_when_unwritable:
             reasons.append("audit records cannot be written")
@@ -115,19 +107,25 @@ class Server:
         """Listen.
 
         Raises:
-            ConfigurationError: an address cannot be had.
+            ConfigurationError: an address cannot be had, or TLS is not spoken as it should be.
         """
+        certificates = self.platform.certificates
+        await handshake.check(certificates.grpc_credentials(), certificates.current.chain[0], floor.established())
         server = self._make_grpc_server()
         address = self.settings.listen.address
         try:
-            self.port = server.add_secure_port(address, self._certificate.grpc_credentials())
+            self.port = server.add_secure_port(address, certificates.grpc_credentials())
         except RuntimeError as error:
             raise ConfigurationError(
                 f"listen.address: {address} cannot be had; stop what uses it, or choose another"
             ) from error
         await server.start()
         self._grpc_server = server
-        keepers = (self.platform.tokens.keep_fresh(), self.platform.policy.keep_fresh())
+        keepers = (
+            self.platform.tokens.keep_fresh(),
+            self.platform.policy.keep_fresh(),
+            self.platform.keep_trust_fresh(),
+        )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)
         await self.admin.start()

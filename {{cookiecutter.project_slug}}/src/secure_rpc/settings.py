@@ -75,6 +75,15 @@ class Tls(Section):
     key_file: Path
     client_ca_file: Path
     minimum_version: TlsVersion = TlsVersion.TLS_1_3
+    ticket_lifetime_seconds: Seconds = 3600.0  # then a client's certificate is verified again, though it resumes
+
+
+class Revocation(Section):
+    """What is taken back before its time."""
+
+    deny_list_file: Path | None = None  # by hand; counts from the moment it is written
+    crl_files: tuple[Path, ...] = ()  # of CAs, PEM or DER; fetched by something else
+    refuse_when_crl_stale: bool = True  # false lets in what the CRL that did not come may have revoked
 
 
 class Federated(Section):
@@ -241,6 +250,7 @@ class Settings(BaseSettings):
     tls: Tls
     authentication: Authentication
     authorization: Authorization
+    revocation: Revocation = Revocation()
     load: Load = Load()
     limits: Limits = Limits()
     quotas: Mapping[str, Quota] = Field(

@@ -37,7 +37,8 @@ async def test_the_service_starts_by_its_own_command_and_stops_when_told(
         served.signal(number)
         assert await served.process.ended() == 0
         assert [line["event"] for line in served.process.lines] == ["serving", "draining", "stopped"]
-        assert served.process.text == []
+        # that TLS 1.2 is refused, the server has tried before it served; gRPC's core says so on standard error
+        assert [line for line in served.process.text if "NO_SHARED_CIPHER" not in line] == []
         assert verify(served.settings.audit.file).whole
 
 

@@ -29,6 +29,17 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_audit_records",
         "secure_rpc_audit_write_failures",
         "secure_rpc_certificate_not_after_timestamp_seconds",
+        "secure_rpc_certificate_reloads",
+        "secure_rpc_crl_next_update_timestamp_seconds",
+        "secure_rpc_policy_condition_failures",
+        "secure_rpc_policy_loaded_timestamp_seconds",
+        "secure_rpc_policy_reloads",
+        "secure_rpc_policy_rollbacks",
+        "secure_rpc_policy_rollout_percent",
+        "secure_rpc_policy_shadow_differences",
+        "secure_rpc_revocation_reloads",
+        "secure_rpc_revocations",
+        "secure_rpc_tls_key_exchange_groups",
     }
 
 
