@@ -6,6 +6,7 @@ A credential that is not on it may still be revoked by its CA's list (`identity.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -53,6 +54,11 @@ class Revocation(Section):
         if (serial and not digits) or set(digits) - set("0123456789abcdef"):
             raise ValueError('a serial is hexadecimal digits, such as "3f:a2"')
         return digits
+
+    @field_validator("issuer")
+    @classmethod
+    def _as_openssl_writes(cls, issuer: str) -> str:
+        return issuer if "://" in issuer else re.sub(r"(?<!\\),\s+", ",", issuer)
 
     @field_validator("spiffe_id")
     @classmethod

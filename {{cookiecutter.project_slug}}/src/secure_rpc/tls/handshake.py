@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 
 import grpc
 from cryptography import x509
@@ -18,6 +19,7 @@ from secure_rpc.tls.floor import TlsVersion
 
 TIMEOUT_SECONDS = 5.0
 READ_BYTES = 65_536
+HANDSHAKE_RECORD = b"\x16"  # RFC 8446, section 5.1; a refusal is an alert, or nothing
 
 
 async def check(credentials: grpc.ServerCredentials, leaf: x509.Certificate, minimum: TlsVersion) -> None:
@@ -45,35 +47,21 @@ async def check(credentials: grpc.ServerCredentials, leaf: x509.Certificate, min
 
 
 def _check_port(port: int, leaf: x509.Certificate, minimum: TlsVersion) -> None:
-    shown = _shake_hands(port, ssl.TLSVersion.TLSv1_3)
-    if shown != leaf.public_bytes(Encoding.DER):
+    if _certificate_shown(port) != leaf.public_bytes(Encoding.DER):
         raise ConfigurationError("the server's own handshake showed another certificate than tls.certificate_file has")
-    if minimum is TlsVersion.TLS_1_2:
-        return
-    try:
-        _shake_hands(port, ssl.TLSVersion.TLSv1_2)
-    except TimeoutError:
-        raise
-    except OSError:
-        return
-    raise ConfigurationError(
-        "tls.minimum_version is TLSv1.3, but the server's own handshake by TLS 1.2 succeeded: something has set "
-        "GRPC_SSL_CIPHER_SUITES, or imported grpc before secure_rpc.tls.floor.establish(); the service does not start"
-    )
+    if minimum is TlsVersion.TLS_1_3 and _is_tls_1_2_spoken(port):
+        raise ConfigurationError(
+            "tls.minimum_version is TLSv1.3, but the server's own handshake by TLS 1.2 succeeded: something has set "
+            "GRPC_SSL_CIPHER_SUITES, or imported grpc before secure_rpc.tls.floor.establish()"
+        )
 
 
-def _shake_hands(port: int, version: ssl.TLSVersion) -> bytes | None:
-    """Return the certificate that the server shows, DER.
+def _certificate_shown(port: int) -> bytes | None:
+    """Return the certificate that the server shows by TLS 1.3, DER.
 
     The last flight is not sent: the server sees a client that went away, not one without a certificate.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # what is shown is compared with what should be, byte by byte
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = context.maximum_version = version
-    context.set_alpn_protocols(["h2"])
-    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(received, to_send, server_hostname="localhost")
+    received, to_send, tls = _client(ssl.TLSVersion.TLSv1_3)
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
         while True:
             try:
@@ -86,3 +74,30 @@ def _shake_hands(port: int, version: ssl.TLSVersion) -> bytes | None:
                     received.write_eof()
             else:
                 return tls.getpeercert(binary_form=True)
+
+
+def _is_tls_1_2_spoken(port: int) -> bool:
+    """Tell whether the server goes on with a client that offers TLS 1.2 alone.
+
+    Its first word tells: later on it would refuse this client for having no certificate, which says nothing.
+    """
+    _, to_send, tls = _client(ssl.TLSVersion.TLSv1_2)
+    with suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
+        connection.sendall(to_send.read())
+        try:
+            return connection.recv(1) == HANDSHAKE_RECORD
+        except ConnectionError:
+            return False
+
+
+def _client(version: ssl.TLSVersion) -> tuple[ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]:
+    """Return a client of one version, with what it has received and what it has to send."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # what is shown is compared with what should be, byte by byte
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2"])
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    return received, to_send, context.wrap_bio(received, to_send, server_hostname="localhost")
