@@ -30,6 +30,7 @@ from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
+from secure_rpc.identity.revocation_files import RevocationSettings
 from secure_rpc.policy.contract import ForeignContract
 from secure_rpc.spiffe import check_trust_domain
 from secure_rpc.state.quota import Quota
@@ -76,14 +77,6 @@ class Tls(Section):
     client_ca_file: Path
     minimum_version: TlsVersion = TlsVersion.TLS_1_3
     ticket_lifetime_seconds: Seconds = 3600.0  # then a client's certificate is verified again, though it resumes
-
-
-class Revocation(Section):
-    """What is taken back before its time."""
-
-    deny_list_file: Path | None = None  # by hand; counts from the moment it is written
-    crl_files: tuple[Path, ...] = ()  # of CAs, PEM or DER; fetched by something else
-    refuse_when_crl_stale: bool = True  # false lets in what the CRL that did not come may have revoked
 
 
 class Federated(Section):
@@ -250,7 +243,7 @@ class Settings(BaseSettings):
     tls: Tls
     authentication: Authentication
     authorization: Authorization
-    revocation: Revocation = Revocation()
+    revocation: RevocationSettings = RevocationSettings()
     load: Load = Load()
     limits: Limits = Limits()
     quotas: Mapping[str, Quota] = Field(

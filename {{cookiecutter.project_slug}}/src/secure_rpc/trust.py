@@ -46,13 +46,14 @@ class Trust:
             on_reload=lambda good: metrics.certificate_reloads.labels(_result(good)).inc(),
         )
         self.revocations = RevocationFiles(
-            settings.revocation.deny_list_file,
-            settings.revocation.crl_files,
+            settings.revocation,
             self._list_issuers,
-            refuse_when_stale=settings.revocation.refuse_when_crl_stale,
             on_reload=lambda good: metrics.revocation_reloads.labels(_result(good)).inc(),
         )
         self._identities: Identities | None = None
+        for result in (True, False):  # zeros show before the first
+            metrics.certificate_reloads.labels(_result(result))
+            metrics.revocation_reloads.labels(_result(result))
         metrics.before_scrape(self._refresh)
 
     def certificate_reader(self) -> CertificateReader:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from secure_rpc.configuration import ConfigurationError
+from secure_rpc.configuration import ConfigurationError, Section
 from secure_rpc.identity.certificate import Certificate
 from secure_rpc.identity.deny_list import DenyList
 from secure_rpc.identity.revocation import OnChange, Revoked
@@ -24,14 +24,20 @@ STALE_LOOK_SECONDS = 30.0  # the longest until a list's end is noticed where the
 logger = logging.getLogger(__name__)
 
 
+class RevocationSettings(Section):
+    """What is taken back before its time."""
+
+    deny_list_file: Path | None = None  # by hand; counts from the moment it is written
+    crl_files: tuple[Path, ...] = ()  # of CAs, PEM or DER; fetched by something else
+    refuse_when_crl_stale: bool = True  # false lets in what the CRL that did not come may have revoked
+
+
 class RevocationFiles:
     """A deny-list and CRLs, a `RevocationSource`.
 
     Args:
-        deny_list: its file, None for none.
-        crls: their files.
+        settings: name the files.
         authorities: gives the CAs whose lists are believed, as they are now.
-        refuse_when_stale: whether certificates are refused while their CA's list is older than it should be.
         on_reload: told after each change of a file whether it was taken up.
         clock: gives Unix time in seconds.
 
@@ -41,21 +47,19 @@ class RevocationFiles:
 
     def __init__(
         self,
-        deny_list: Path | None,
-        crls: Iterable[Path],
+        settings: RevocationSettings,
         authorities: Callable[[], Sequence[x509.Certificate]],
         *,
-        refuse_when_stale: bool = True,
         on_reload: Callable[[bool], None] = lambda _good: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._deny_list = deny_list
-        self._crls = tuple(crls)
+        self._deny_list = settings.deny_list_file
+        self._crls = settings.crl_files
+        self._refuse_when_stale = settings.refuse_when_crl_stale
         self._authorities = authorities
-        self._refuse_when_stale = refuse_when_stale
         self._on_reload = on_reload
         self._clock = clock
-        paths = [*self._crls, *([deny_list] if deny_list else [])]
+        paths = [*self._crls, *([self._deny_list] if self._deny_list else [])]
         self._watch = FileWatch(paths, poll_seconds=POLL_SECONDS, settle_seconds=SETTLE_SECONDS)
         self._loaded: dict[Path, Loaded] = {path: load(self._order(path)) for path in paths}
         self._revoked = self._put_together()

@@ -20,7 +20,7 @@ from secure_rpc.identity.certificate import Certificate, certificate_reader
 from secure_rpc.identity.crl import Crl
 from secure_rpc.identity.deny_list import FOR_EVER, DenyList, Entry, Revocation, write
 from secure_rpc.identity.revocation import NothingRevoked, Revoked
-from secure_rpc.identity.revocation_files import RevocationFiles
+from secure_rpc.identity.revocation_files import RevocationFiles, RevocationSettings
 from secure_rpc.identity.revocation_loading import LARGE_BYTES, Order, load, load_beside
 
 from support.clocks import Clock, until
@@ -108,9 +108,8 @@ class Files:
         self.crl.write_bytes(ISSUING.revocation_list(serials, datetime.now(UTC) - age) + ISSUING.chain_pem)
 
     def source(self) -> RevocationFiles:
-        return RevocationFiles(
-            self.deny_list, [self.crl], lambda: [ROOT.certificate], on_reload=self.results.append, clock=self.clock
-        )
+        settings = RevocationSettings(deny_list_file=self.deny_list, crl_files=(self.crl,))
+        return RevocationFiles(settings, lambda: [ROOT.certificate], on_reload=self.results.append, clock=self.clock)
 
     async def changed(self) -> None:
         self.changes += 1
@@ -183,11 +182,11 @@ async def test_at_the_start_a_file_that_is_missing_or_wrong_is_an_error(files: F
         files.source()
     files.deny_list.unlink()
     with pytest.raises(ConfigurationError, match=r"deny\.yaml: cannot be read"):
-        RevocationFiles(files.deny_list, [], list)
+        RevocationFiles(RevocationSettings(deny_list_file=files.deny_list), list)
 
 
 async def test_nothing_to_follow_is_nothing_to_do() -> None:
-    await RevocationFiles(None, [], list).keep_fresh(Files.changed)  # type: ignore[arg-type]
+    await RevocationFiles(RevocationSettings(), list).keep_fresh(Files.changed)  # type: ignore[arg-type]
 
 
 # --- large ones ------------------------------------------------------------------------------------------------

@@ -112,6 +112,11 @@ def test_a_chain_that_is_none_is_refused(root: Authority) -> None:
     for chain in ([leaf, other.certificate], [leaf, root.certificate], [leaf, leaf], [issuing, leaf, issuing]):
         told = problem(lambda chain=chain: check_chain(PLACE, chain, [root.certificate], NOW.timestamp()))  # type: ignore[misc]
         assert "is not signed by what follows it" in told
+    key = ec.generate_private_key(ec.SECP256R1())
+    [signer] = parsed(root.issue(request(key=key)))
+    [forged] = parsed(Authority(key, signer).issue(request()))
+    told = problem(lambda: check_chain(PLACE, [forged, signer], [root.certificate], NOW.timestamp()))
+    assert "is not signed by what follows it" in told  # no leaf may sign
     late = NOW + timedelta(days=400)
     assert "'CN=issuing' expired" in problem(
         lambda: check_chain(PLACE, [leaf, issuing], [root.certificate], late.timestamp())
