@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from secure_rpc.tls import handshake
 
 from probe.v1 import probe_pb2 as pb
 from probe.v1 import probe_pb2_grpc
+from support import http2
 from support.clocks import until
 from support.probe import Servicer
 from support.target import TRUST_DOMAIN, Target, reason_of, run_target
@@ -200,6 +202,30 @@ async def test_files_that_are_not_sound_change_nothing_and_are_told(
             file.write_bytes(content)
     assert await target.service.server.platform.certificates.reload()
     assert await target.is_served()
+
+
+def connected(target: Target, context: ssl.SSLContext, ticket: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+    """Connect with a certificate; return whether a session was resumed, and the ticket for the next one."""
+    with (
+        socket.create_connection(("127.0.0.1", target.service.server.port), 5) as connection,
+        context.wrap_socket(connection, server_hostname="localhost", session=ticket) as tls,
+    ):
+        tls.recv(100)  # the server's settings; tickets come before them
+        assert tls.session is not None
+        return bool(tls.session_reused), tls.session
+
+
+async def test_a_session_is_resumed_until_its_ticket_is_ended(target: Target) -> None:
+    files, keeper = target.service.files, target.service.server.platform.certificates
+    context = http2.tls_context(files.ca_certificate, files.client_certificate, files.client_key)
+    ticket: ssl.SSLSession | None = None
+    resumed = []
+    for number in range(4):
+        if number == 2:
+            keeper._offered = keeper.current.configuration()  # as it is done by the clock
+        was_resumed, ticket = await asyncio.to_thread(connected, target, context, ticket)
+        resumed.append(was_resumed)
+    assert resumed == [False, True, False, True]
 
 
 async def test_a_server_that_fails_its_own_handshake_opens_no_port(
