@@ -74,8 +74,10 @@ def used_certificates(settings: Settings, files: DevelopmentFiles) -> Iterator[U
         for each in chain[1:]:
             yield Used(f"{name} chain", file, each)
     bundle = _certificates(Place("tls.client_ca_file", places.client_ca))
+    following = Place("next CA", files.next_ca_certificate)
+    coming = _certificates(following) if following.file.exists() else []
     for authority in bundle:
-        yield Used("client CA", places.client_ca, authority, _said_of(authority, bundle, chains.values()))
+        yield Used("client CA", places.client_ca, authority, _said_of(authority, bundle, chains.values(), coming))
     for domain, file in places.federated.items():
         for authority in _certificates(Place("authentication.federated_trust_domains", file)):
             yield Used(f"CA of {domain}", file, authority)
@@ -96,13 +98,16 @@ def next_step_of(used: Used, now: datetime) -> tuple[str, bool]:
 
 
 def _said_of(
-    authority: x509.Certificate, bundle: Sequence[x509.Certificate], chains: Iterable[Sequence[x509.Certificate]]
+    authority: x509.Certificate,
+    bundle: Sequence[x509.Certificate],
+    chains: Iterable[Sequence[x509.Certificate]],
+    coming: Sequence[x509.Certificate],
 ) -> str:
     """Return what is to be done with one CA of several: whether it is on its way in or out."""
     signing = [each for each in bundle if any(is_issued_by(chain[-1], each) for chain in chains)]
     if len(bundle) == 1 or not signing or authority in signing:
         return ""
-    if authority.not_valid_before_utc > max(each.not_valid_before_utc for each in signing):
+    if authority in coming or authority.not_valid_before_utc > max(each.not_valid_before_utc for each in signing):
         return "new, signs nothing shown here yet: sign new certificates by it when all who verify have it"
     return "old, signs nothing shown here any more: remove the old CA after the last certificate it signed is renewed"
 
