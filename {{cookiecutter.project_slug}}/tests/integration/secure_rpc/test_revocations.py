@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from secure_rpc.dev.authority import Leaf, client_request
 from secure_rpc.identity.deny_list import Revocation, revoke
@@ -130,12 +131,21 @@ async def test_a_certificate_on_its_cas_list_is_refused_when_the_list_comes(
         stolen = target.service.issue(client_request("thief", TRUST_DOMAIN))
         public = target.service.issue(client_request("other", TRUST_DOMAIN))
         number = int(serial_of(stolen), 16)
-        async with caller(target, stolen) as thief, caller(target, public) as other:
+        async with (
+            caller(target, stolen) as thief,
+            caller(target, public) as other,
+            target.bare_channel(stolen) as watching,
+        ):
+            health: Any = health_pb2_grpc.HealthStub(watching)
+            watch = health.Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
             later = authority.revocation_list([number], number=2)
             file.write_bytes(later)
             refused = ("UNAUTHENTICATED", "CREDENTIAL_REVOKED", "CERTIFICATE_REVOKED")
             assert await thief.end_of_stream() == refused
             assert await thief.ask() == refused
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await watch.code() is grpc.StatusCode.UNAUTHENTICATED  # of a public method
             assert await other.is_answered()
             await until(lambda: target.service.metric("secure_rpc_revocations", list="crl") == 1)
             async with target.bare_channel(stolen) as channel:

@@ -16,12 +16,15 @@ import pytest
 from secure_rpc import errors
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, client_request
+from secure_rpc.identity.api_key import ApiKeys, new_key, save
 from secure_rpc.identity.certificate import Certificate, certificate_reader
 from secure_rpc.identity.crl import Crl
 from secure_rpc.identity.deny_list import FOR_EVER, DenyList, Entry, Revocation, write
+from secure_rpc.identity.principal import Credential, Identities, Shown
 from secure_rpc.identity.revocation import NothingRevoked, Revoked
 from secure_rpc.identity.revocation_files import RevocationFiles, RevocationSettings
 from secure_rpc.identity.revocation_loading import LARGE_BYTES, Order, load, load_beside
+from secure_rpc.identity.tokens import TokenVerifier
 
 from support.clocks import Clock, until
 
@@ -88,6 +91,25 @@ def test_users_are_found_by_token_and_by_subject_of_their_issuer() -> None:
     revoked.check_user(ISSUER, "alice", "")
     revoked.check_user("https://other.example", "mallory", "x")
     NothingRevoked().check_user(ISSUER, "mallory", "x")
+
+
+async def test_the_subject_of_an_api_key_is_found_too(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    text, entry = new_key("ci", datetime.now(UTC) + timedelta(days=1), (), ())
+    save(file, {text.partition(".")[0]: entry})
+    revocations = Files(tmp_path).source()
+    identities = Identities(
+        certificate_reader("example.org"), TokenVerifier(()), ApiKeys(file), {Credential.API_KEY},
+        revocations=revocations,
+    )  # fmt: skip
+    shown = Shown(LEAF.certificate_pem, b"", "", text)
+    assert (await identities.verify(shown)).subject == "ci"
+    write(tmp_path / "deny.yaml", [Revocation(subject="ci", issuer="api-key")])
+    assert await revocations.reload([tmp_path / "deny.yaml"])
+    identities.forget()
+    with pytest.raises(errors.Unauthenticated) as caught:
+        await identities.verify(shown)
+    assert caught.value.recorded_reason == "SUBJECT_REVOKED"
 
 
 # --- from files ------------------------------------------------------------------------------------------------
