@@ -32,6 +32,12 @@ class Peer:
         values = self.tls.get("ssl_tls_version")
         return values[0] if values else b""
 
+    @property
+    def key_exchange_group(self) -> bytes:
+        """Return by which group the connection's keys were agreed, such as b"X25519MLKEM768"; empty if not known."""
+        values = self.tls.get("ssl_negotiated_key_exchange_group")
+        return values[0] if values else b""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import grpc
-from cryptography import x509
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.chain import Stage
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.api_key import ApiKeys
-from secure_rpc.identity.certificate import NameKind, certificate_reader
+from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.principal import Identities
 from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.live import LiveStreams
@@ -39,8 +38,8 @@ from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
 from secure_rpc.state.nonces import NonceStore
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
-from secure_rpc.tls import credentials
 from secure_rpc.tls.floor import TlsVersion
+from secure_rpc.trust import Trust
 
 NAME_PREFIXES = {NameKind.DNS: "dns:", NameKind.COMMON_NAME: "cn:"}
 EXCHANGE_PERMISSION = "tokens.exchange"  # of secure_rpc/v1/exchange.proto; known also where the exchange is off
@@ -63,6 +62,8 @@ class Platform:
         self.settings = settings
         self.metrics = Metrics()
         self.live = LiveStreams()
+        self._trust = Trust(settings, self.metrics, self.live)
+        self.certificates = self._trust.certificates
         self.contracts = Contracts(foreign_contracts(settings), settings.quotas)
         conditions = Conditions(on_failure=self._condition_failed)
         active = ActivePolicy(
@@ -85,12 +86,11 @@ class Platform:
             on_introspection=self.metrics.introspection.observe,
         )
         self.identities = Identities(
-            certificate_reader(
-                settings.authentication.trust_domain, _bundles(settings), settings.authentication.certificate_names
-            ),
+            self._trust.certificate_reader(),
             self.tokens,
             self._api_keys(),
             settings.authentication.credentials,
+            revocations=self._trust.revocations,
             size=settings.authentication.remembered_identities,
         )
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
@@ -112,7 +112,9 @@ class Platform:
             settings.limits.max_metadata_bytes,
         )
         self.authentication = Authentication(
-            self.identities, tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3
+            self.identities,
+            tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
+            on_verified=self._trust.negotiated,
         )
         self.authorization = Authorization(active)
         self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
@@ -120,6 +122,10 @@ class Platform:
         self.replay = Replay(self._nonces, settings.replay.window_seconds)
         self.validation = Validation()
         self.metrics.before_scrape(self._refresh)
+
+    async def keep_trust_fresh(self) -> None:
+        """Follow the files of certificates, CAs and revocations, until cancelled."""
+        await self._trust.keep_fresh(self.identities)
 
     def check(self, methods: Collection[Method]) -> None:
         """Hold the policy and the settings against the methods that were added.
@@ -189,16 +195,6 @@ def known_to_policy(settings: Settings, permissions: Collection[str]) -> Known:
         trust_domains=[authentication.trust_domain, *authentication.federated_trust_domains],
         other_names=[prefix for kind, prefix in NAME_PREFIXES.items() if kind in authentication.certificate_names],
     )
-
-
-def _bundles(settings: Settings) -> dict[str, list[x509.Certificate]]:
-    """Return the CAs of each trust domain, none where there is only our own."""
-    federated = settings.authentication.federated_trust_domains
-    if not federated:
-        return {}
-    files = {settings.authentication.trust_domain: settings.tls.client_ca_file}
-    files |= {name: domain.bundle_file for name, domain in federated.items()}
-    return {name: credentials.certificates("authentication", file)[1] for name, file in files.items()}
 
 
 def foreign_contracts(settings: Settings) -> dict[str, ForeignContract]:

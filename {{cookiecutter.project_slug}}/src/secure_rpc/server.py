@@ -26,7 +26,8 @@ from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.settings import Limits, ServingLoop, Settings
-from secure_rpc.tls import credentials, floor
+from secure_rpc.telemetry.handshakes import failures_read
+from secure_rpc.tls import floor, handshake
 from secure_rpc.v1 import exchange_pb2_grpc
 from secure_rpc.workers.control import Control
 
@@ -68,15 +69,7 @@ class Server:
                 f"{floor.established().value}; start it by its command, or call secure_rpc.tls.floor.establish() first"
             )
         self.settings = settings
-        self._certificate = credentials.load(
-            settings.tls.certificate_file,
-            settings.tls.key_file,
-            settings.tls.client_ca_file,
-            [federated.bundle_file for federated in settings.authentication.federated_trust_domains.values()],
-        )
         self.platform = Platform(settings)
-        self.platform.metrics.certificate_expiry.labels("server").set(self._certificate.not_after_seconds)
-        self.platform.metrics.certificate_expiry.labels("client_ca").set(self._certificate.ca_not_after_seconds)
         self.chain = Chain(
             application.build_chain(self.platform),
             self.platform.contracts.of,
@@ -122,7 +115,7 @@ class Server:
             reasons.append("starting")
         if self._draining:
             reasons.append("shutting down")
-        if self._certificate.not_after_seconds <= time.time():
+        if self.platform.certificates.current.not_after_seconds <= time.time():
             reasons.append("the server's certificate has expired")
         if self.platform.audit_log.failing and self.settings.audit.refuse_when_unwritable:
             reasons.append("audit records cannot be written")
@@ -132,20 +125,27 @@ class Server:
         """Listen.
 
         Raises:
-            ConfigurationError: an address cannot be had.
+            ConfigurationError: an address cannot be had, or TLS is not spoken as it should be.
         """
+        certificates = self.platform.certificates
+        with failures_read(_forget):  # the one by TLS 1.2 has to fail, and is none of a client's
+            await handshake.check(certificates.grpc_credentials(), certificates.current.chain[0], floor.established())
         server = self._make_grpc_server()
         address = self.settings.listen.address
         try:
             handshakes = self.platform.metrics.handshakes
-            self.port = server.add_secure_port(address, self._certificate.grpc_credentials(handshakes.started))
+            self.port = server.add_secure_port(address, certificates.grpc_credentials(handshakes.started))
         except RuntimeError as error:
             raise ConfigurationError(
                 f"listen.address: {address} cannot be had; stop what uses it, or choose another"
             ) from error
         await server.start()
         self._grpc_server = server
-        keepers = (self.platform.tokens.keep_fresh(), self.platform.policy.keep_fresh())
+        keepers = (
+            self.platform.tokens.keep_fresh(),
+            self.platform.policy.keep_fresh(),
+            self.platform.keep_trust_fresh(),
+        )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)
         await self.admin.start()
@@ -264,6 +264,10 @@ class Server:
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers((self.chain,))
         return server
+
+
+def _forget(_reason: str) -> None:
+    """Count nothing."""
 
 
 def channel_arguments(

@@ -30,6 +30,7 @@ from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
+from secure_rpc.identity.revocation_files import RevocationSettings
 from secure_rpc.policy.contract import ForeignContract
 from secure_rpc.spiffe import check_trust_domain
 from secure_rpc.state.quota import Quota
@@ -85,6 +86,7 @@ class Tls(Section):
     key_file: Path
     client_ca_file: Path
     minimum_version: TlsVersion = TlsVersion.TLS_1_3
+    ticket_lifetime_seconds: Seconds = 3600.0  # then a client's certificate is verified again, though it resumes
 
 
 class Federated(Section):
@@ -261,6 +263,7 @@ class Settings(BaseSettings):
     tls: Tls
     authentication: Authentication
     authorization: Authorization
+    revocation: RevocationSettings = RevocationSettings()
     load: Load = Load()
     limits: Limits = Limits()
     quotas: Mapping[str, Quota] = Field(

@@ -138,6 +138,7 @@ def _places(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
             "key_file": str(files.folder / "server.key"),
             "client_ca_file": str(files.ca_certificate),
         },
+        "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},
         "authentication": {"issuers": [{"jwks_file": str(files.folder / "jwks.json")}]},
         "authorization": {"policy_file": str(folder / "policy.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},

@@ -1,4 +1,4 @@
-"""The commands about certificates and tokens: pki init, token new, token inspect, token jwks."""
+"""The commands about tokens: token new, token inspect, token jwks."""
 
 from __future__ import annotations
 
@@ -15,29 +15,6 @@ from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.exchange import jwks
-
-
-def pki_commands() -> typer.Typer:
-    """Return the commands about certificates."""
-    pki = typer.Typer(no_args_is_help=True)
-
-    @pki.command("init")
-    def pki_init(
-        config: Config = default_config,
-        folder: Folder = development.FOLDER,
-        renew: Annotated[bool, typer.Option(help="Make them anew, even if they are valid.")] = False,  # noqa: FBT002
-    ) -> None:
-        """Make the CA, certificates and token keys of a developer's machine, where they are missing or soon expire."""
-        with told_to_people():
-            settings = settings_module.load(config)
-            made = development.prepare(settings, development.DevelopmentFiles(folder), renew=renew)
-            typer.echo(f"development certificates {'made' if made else 'found'} in {folder}")
-
-    @pki.callback()
-    def several() -> None:
-        """Have `init` stay a command of its own, also while it is the only one."""
-
-    return pki
 
 
 def token_commands() -> typer.Typer:

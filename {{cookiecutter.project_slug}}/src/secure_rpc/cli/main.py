@@ -13,7 +13,7 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, policies
+from secure_rpc.cli import api_keys, calling, credentials, pki, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
@@ -33,7 +33,7 @@ def build(application_module: str) -> typer.Typer:
     """Return the command line of the service whose `APPLICATION` stands in the module."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
     audit = typer.Typer(no_args_is_help=True)
-    app.add_typer(credentials.pki_commands(), name="pki", help="Certificates.")
+    app.add_typer(pki.pki_commands(), name="pki", help="Certificates.")
     app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
     app.add_typer(audit, name="audit", help="The audit log.")
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")

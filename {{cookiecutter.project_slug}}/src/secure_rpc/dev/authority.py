@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +21,7 @@ Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 CLOCK_SKEW = timedelta(minutes=5)
 ROOT_LIFETIME = timedelta(days=365)
 LEAF_LIFETIME = timedelta(days=90)
+LIST_LIFETIME = timedelta(days=7)
 OWNER_ONLY = 0o600
 
 
@@ -59,15 +60,23 @@ class Authority:
     Args:
         key: of the authority.
         certificate: its own.
+        chain_pem: what goes along with each certificate that it signs: its own, where it is an intermediate.
     """
 
-    def __init__(self, key: Key, certificate: x509.Certificate) -> None:
+    def __init__(self, key: Key, certificate: x509.Certificate, chain_pem: bytes = b"") -> None:
         self._key = key
         self.certificate = certificate
+        self.chain_pem = chain_pem
 
     @classmethod
-    def create(cls, name: str, now: datetime | None = None) -> Authority:
-        """Return a new authority with a key on P-256."""
+    def create(cls, name: str, now: datetime | None = None, *, path_length: int = 0) -> Authority:
+        """Return a new authority with a key on P-256.
+
+        Args:
+            name: its common name.
+            now: when it is made; None for this moment.
+            path_length: how many authorities may stand between it and a leaf.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         now = now or datetime.now(UTC)
         subject = _name(name)
@@ -75,9 +84,10 @@ class Authority:
             x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
             .not_valid_before(now - CLOCK_SKEW)
             .not_valid_after(now + ROOT_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         return cls(key, certificate)
@@ -88,7 +98,55 @@ class Authority:
         key = load_pem_private_key(key_file.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise TypeError(f"{key_file} is no key of ours")
-        return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
+        pem = certificate_file.read_bytes()
+        certificate = x509.load_pem_x509_certificate(pem)
+        return cls(key, certificate, b"" if certificate.issuer == certificate.subject else pem)
+
+    def intermediate(self, name: str) -> Authority:
+        """Return an authority below this one, which signs leaves alone; they are handed out with its certificate."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            x509.CertificateBuilder(
+                self.certificate.subject, _name(name), key.public_key(), x509.random_serial_number()
+            )
+            .not_valid_before(self.certificate.not_valid_before_utc)
+            .not_valid_after(self.certificate.not_valid_after_utc)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._public_key), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Authority(key, certificate, certificate.public_bytes(Encoding.PEM) + self.chain_pem)
+
+    def revocation_list(
+        self, serials: Iterable[int], now: datetime | None = None, lifetime: timedelta = LIST_LIFETIME, number: int = 1
+    ) -> bytes:
+        """Return a CRL (RFC 5280, section 5), PEM.
+
+        Args:
+            serials: of the certificates that are revoked.
+            now: when it is made; None for this moment.
+            lifetime: until the next one comes.
+            number: of the list.
+        """
+        begin = now or datetime.now(UTC)
+        revoked = [x509.RevokedCertificateBuilder(serial, begin).build() for serial in serials]
+        builder = x509.CertificateRevocationListBuilder(
+            self.certificate.subject, begin, begin + lifetime, revoked_certificates=revoked
+        )
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._public_key), critical=False
+        )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    @property
+    def _public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+        public = self.certificate.public_key()
+        if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            raise TypeError("the authority's key is of a kind that leaves cannot name")
+        return public
 
     @property
     def certificate_pem(self) -> bytes:
@@ -108,9 +166,6 @@ class Authority:
             *map(x509.DNSName, request.dns_names),
             *(x509.IPAddress(ipaddress.ip_address(address)) for address in request.addresses),
         ]
-        public = self.certificate.public_key()
-        if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-            raise TypeError("the authority's key is of a kind that leaves cannot name")
         builder = (
             x509.CertificateBuilder(
                 self.certificate.subject, _name(request.common_name), key.public_key(), x509.random_serial_number()
@@ -120,7 +175,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=request.is_ca, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=request.is_ca), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._public_key), critical=False)
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -128,7 +183,8 @@ class Authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage(list(request.usages)), critical=False)
         for extension, critical in request.extensions:
             builder = builder.add_extension(extension, critical)
-        return Leaf(builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM), pem_of(key))
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Leaf(certificate.public_bytes(Encoding.PEM) + self.chain_pem, pem_of(key))
 
 
 def server_request(name: str, trust_domain: str) -> Request:
@@ -145,6 +201,11 @@ def server_request(name: str, trust_domain: str) -> Request:
 def client_request(name: str, trust_domain: str) -> Request:
     """Return what a client's certificate says."""
     return Request(common_name=name, uris=[f"spiffe://{trust_domain}/client/{name}"])
+
+
+def expired(request: Request) -> Request:
+    """Return the same, for a certificate whose time is over."""
+    return replace(request, not_before=datetime.now(UTC) - 2 * request.lifetime)
 
 
 def pem_of(key: Key) -> bytes:

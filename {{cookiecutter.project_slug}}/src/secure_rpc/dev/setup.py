@@ -10,6 +10,7 @@ from cryptography import x509
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, client_request, server_request
 from secure_rpc.dev.issuer import TokenIssuer
+from secure_rpc.identity import deny_list
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.settings import Settings
 
@@ -26,11 +27,29 @@ class DevelopmentFiles:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
-        self.ca_certificate = folder / "ca.pem"
+        self.ca_certificate = folder / "ca.pem"  # a bundle; the CA that signs comes first
         self.ca_key = folder / "ca.key"
+        self.intermediate_certificate = folder / "intermediate.pem"
+        self.intermediate_key = folder / "intermediate.key"
+        # while a CA follows another
+        self.next_ca_certificate = folder / "next-ca.pem"
+        self.next_ca_key = folder / "next-ca.key"
+        self.next_intermediate_certificate = folder / "next-intermediate.pem"
+        self.next_intermediate_key = folder / "next-intermediate.key"
+        self.previous_ca_certificate = folder / "previous-ca.pem"
         self.client_certificate = folder / "client.pem"
         self.client_key = folder / "client.key"
         self.issuer_key = folder / "issuer.key"
+
+    def has(self, file: Path) -> bool:
+        """Tell whether a file is in the folder, and so ours to make."""
+        return file.resolve().is_relative_to(self.folder.resolve())
+
+    @property
+    def of_rotation(self) -> tuple[Path, ...]:
+        """Return the files that are there only while a CA follows another."""
+        following = (self.next_ca_key, self.next_intermediate_certificate, self.next_intermediate_key)
+        return (self.next_ca_certificate, self.previous_ca_certificate, *following)
 
 
 def prepare(settings: Settings, files: DevelopmentFiles, *, renew: bool = False) -> bool:
@@ -51,26 +70,46 @@ def prepare(settings: Settings, files: DevelopmentFiles, *, renew: bool = False)
     wanted = [settings.tls.certificate_file, settings.tls.key_file, settings.tls.client_ca_file]
     wanted += [issuer.jwks_file for issuer in issuers if issuer.jwks_file]
     for file in wanted:
-        if not file.resolve().is_relative_to(files.folder.resolve()):
+        if not files.has(file):
             raise ConfigurationError(
                 f"{file} is not in {files.folder}: only development files are made; name others in the settings"
             )
     needed = [*wanted, files.ca_certificate, files.ca_key, files.client_certificate, files.client_key]
+    needed += [files.intermediate_certificate, files.intermediate_key]
     own = _own_issuer(settings, files)
     needed += [files.issuer_key] if own else []
+    listed = settings.revocation.deny_list_file
+    if listed is not None and files.has(listed) and not listed.exists():
+        listed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        deny_list.write(listed, ())
     if not renew and all(map(Path.exists, needed)) and not _expires_soon(settings.tls.certificate_file):
         return False
     files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name, trust_domain = settings.service.name, settings.authentication.trust_domain
-    authority = Authority.create(f"{name} development CA")
-    authority.save(files.ca_certificate, files.ca_key)
+    for file in files.of_rotation:
+        file.unlink(missing_ok=True)
+    root, issuing = new_authorities(settings)
+    root.save(files.ca_certificate, files.ca_key)
+    issuing.save(files.intermediate_certificate, files.intermediate_key)
     if settings.tls.client_ca_file != files.ca_certificate:
-        settings.tls.client_ca_file.write_bytes(authority.certificate_pem)
-    authority.issue(server_request(name, trust_domain)).write(settings.tls.certificate_file, settings.tls.key_file)
-    authority.issue(client_request("developer", trust_domain)).write(files.client_certificate, files.client_key)
+        settings.tls.client_ca_file.write_bytes(root.certificate_pem)
+    issue_leaves(settings, files, issuing)
     if own and own.jwks_file:
         TokenIssuer(own.issuer, own.audiences[0]).save(files.issuer_key, own.jwks_file)
     return True
+
+
+def new_authorities(settings: Settings) -> tuple[Authority, Authority]:
+    """Return a new root, and the intermediate below it that signs leaves."""
+    name = settings.service.name
+    root = Authority.create(f"{name} development CA", path_length=1)
+    return root, root.intermediate(f"{name} development issuing CA")
+
+
+def issue_leaves(settings: Settings, files: DevelopmentFiles, issuing: Authority) -> None:
+    """Write new certificates of the server and of the developer's client."""
+    name, trust_domain = settings.service.name, settings.authentication.trust_domain
+    issuing.issue(server_request(name, trust_domain)).write(settings.tls.certificate_file, settings.tls.key_file)
+    issuing.issue(client_request("developer", trust_domain)).write(files.client_certificate, files.client_key)
 
 
 def token_issuer(settings: Settings, files: DevelopmentFiles) -> TokenIssuer:
@@ -91,9 +130,8 @@ def token_issuer(settings: Settings, files: DevelopmentFiles) -> TokenIssuer:
 
 def _own_issuer(settings: Settings, files: DevelopmentFiles) -> Issuer | None:
     """Return the issuer that is ours to play: the first whose keys are in the folder."""
-    folder = files.folder.resolve()
     for issuer in settings.authentication.issuers:
-        if issuer.jwks_file and issuer.jwks_file.resolve().is_relative_to(folder):
+        if issuer.jwks_file and files.has(issuer.jwks_file):
             return issuer
     return None
 

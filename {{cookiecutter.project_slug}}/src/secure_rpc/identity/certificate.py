@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import base64
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,6 +25,10 @@ from secure_rpc import errors, spiffe
 MIN_RSA_BITS = 2048  # NIST SP 800-131A
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 PARSED_CERTIFICATES = 4096
+
+# A certificate as lists of revoked ones know it: its issuer's name (RFC 4514), and its serial number
+Number: TypeAlias = tuple[str, int]
+CertificateReader: TypeAlias = Callable[[bytes, bytes], "Certificate"]
 
 
 class NameKind(Enum):
@@ -39,7 +46,8 @@ class Certificate:
     workload: str  # "spiffe://...", "dns:..." or "cn:..."; "" where no name of it is accepted
     trust_domain: str  # of a SPIFFE ID
     refusal: errors.Unauthenticated | None  # why no name is accepted
-    serial: int
+    is_trusted: bool  # whether one of the CAs of now vouches for it, be it that of another domain
+    numbers: tuple[Number, ...]  # its own, then those of the CAs that came with it
     thumbprint: str  # base64url of the SHA-256 of its DER (RFC 8705, section 3.1)
     not_before_seconds: float  # Unix time
     not_after_seconds: float
@@ -60,31 +68,42 @@ def certificate_reader(
     bundles: Mapping[str, Sequence[x509.Certificate]] | None = None,
     name_kinds: Sequence[NameKind] = (NameKind.SPIFFE,),
     size: int = PARSED_CERTIFICATES,
-) -> Callable[[bytes, bytes], Certificate]:
+    clock: Callable[[], float] = time.time,
+) -> CertificateReader:
     """Return a function that reads a client's certificate and chain; what it has read it remembers by the bytes.
 
     Args:
         trust_domain: our own.
-        bundles: the CAs of each trust domain, our own included, where there are others than our own: a CA vouches
-            for its own domain's workloads alone (SPIFFE Trust Domain and Bundle, section 4).
+        bundles: the CAs of each trust domain, our own included. TLS has verified the chain against all of them, as they
+            were when the connection began; a CA vouches for its own domain's workloads alone (SPIFFE Trust Domain and
+            Bundle, section 4). None where what TLS says is enough.
         name_kinds: which names are looked at, in this order.
         size: how many certificates are remembered.
+        clock: gives Unix time in seconds.
     """
     stores = {domain: Store(list(authorities)) for domain, authorities in (bundles or {}).items()}
 
     def read(pem: bytes, chain_pem: bytes = b"") -> Certificate:
         parsed = parse(pem)
+        sent = _sent_along(parsed, chain_pem)
         workload, domain, refusal = "", "", None
         try:
             workload, domain = _name_of(parsed, name_kinds)
-            _check_trust(parsed, chain_pem, domain, trust_domain, stores)
+            if domain and domain != trust_domain and domain not in stores:
+                raise _foreign("")
         except errors.Unauthenticated as error:
-            workload, domain, refusal = "", "", error
+            refusal = error
+        vouching = [name for name, store in stores.items() if _vouches(store, parsed, sent, clock())]
+        if stores and (domain or trust_domain) not in vouching:
+            refusal = refusal or _foreign("TRUST_DOMAIN_FOREIGN_CA")
+        if refusal is not None:
+            workload, domain = "", ""
         return Certificate(
             workload=workload,
             trust_domain=domain,
             refusal=refusal,
-            serial=parsed.serial_number,
+            is_trusted=bool(vouching) or not stores,
+            numbers=tuple(map(number_of, (parsed, *sent))),
             thumbprint=thumbprint_of(parsed),
             not_before_seconds=parsed.not_valid_before_utc.timestamp(),
             not_after_seconds=parsed.not_valid_after_utc.timestamp(),
@@ -104,7 +123,7 @@ def parse(pem: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         weak = _weakness(certificate)
-        _ = certificate.subject  # read only when it is looked at: better here than amid the rest
+        _ = certificate.subject, number_of(certificate)  # read only when looked at: better here than amid the rest
     except Exception as error:
         raise errors.Unauthenticated("the certificate is malformed", reason="CERTIFICATE_MALFORMED") from error
     if weak:
@@ -115,6 +134,11 @@ def parse(pem: bytes) -> x509.Certificate:
 def thumbprint_of(certificate: x509.Certificate) -> str:
     """Return what a token that is bound to the certificate says of it (RFC 8705, section 3.1)."""
     return base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
+
+
+def number_of(certificate: x509.Certificate) -> Number:
+    """Return what lists of revoked certificates know a certificate by."""
+    return certificate.issuer.rfc4514_string(), certificate.serial_number
 
 
 def _weakness(certificate: x509.Certificate) -> str:
@@ -170,21 +194,26 @@ def _is_plain(name: str) -> bool:
     return name.isascii() and name.isprintable() and "*" not in name and bool(name.strip())
 
 
-def _check_trust(
-    certificate: x509.Certificate, chain_pem: bytes, domain: str, own: str, stores: Mapping[str, Store]
-) -> None:
-    """Refuse a workload of a domain that is not ours or federated, or one that another domain's CA vouches for."""
-    if domain and domain != own and domain not in stores:
-        raise errors.Unauthenticated("the trust domain is not accepted", reason="TRUST_DOMAIN_UNKNOWN")
-    if not stores:
-        return  # one bundle for all: TLS has verified against it
-    store = stores[domain or own]
+def _sent_along(certificate: x509.Certificate, chain_pem: bytes) -> list[x509.Certificate]:
+    """Return the CAs that a client sent with its certificate."""
     try:
-        intermediates = x509.load_pem_x509_certificates(chain_pem) if chain_pem else []
+        sent = [each for each in x509.load_pem_x509_certificates(chain_pem) if each != certificate] if chain_pem else []
+        _ = [number_of(each) for each in sent]
+    except ValueError:  # nothing that TLS can have verified by
+        return []
+    return sent
+
+
+def _vouches(store: Store, certificate: x509.Certificate, sent: list[x509.Certificate], now_seconds: float) -> bool:
+    """Tell whether one of the CAs vouches for a certificate."""
+    # whether it is valid now is looked at on each call, and told apart from whether it is trusted
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    when = min(max(datetime.fromtimestamp(now_seconds, UTC), begin), end)
+    try:
         verifier = (
             PolicyBuilder()
             .store(store)
-            .time(certificate.not_valid_before_utc)  # whether it is valid now is looked at on each call
+            .time(when)
             .extension_policies(
                 # that each issuer is a CA, within its path length, the verifier sees to by itself
                 ca_policy=ExtensionPolicy.permit_all()
@@ -194,13 +223,16 @@ def _check_trust(
             )
             .build_client_verifier()
         )
-        verifier.verify(certificate, [each for each in intermediates if each != certificate])
-    except (VerificationError, ValueError) as error:
-        raise errors.Unauthenticated(
-            "the trust domain is not accepted",
-            reason="TRUST_DOMAIN_UNKNOWN",
-            recorded_reason="TRUST_DOMAIN_FOREIGN_CA",
-        ) from error
+        verifier.verify(certificate, sent)
+    except (VerificationError, ValueError):
+        return False
+    return True
+
+
+def _foreign(recorded_reason: str) -> errors.Unauthenticated:
+    return errors.Unauthenticated(
+        "the trust domain is not accepted", reason="TRUST_DOMAIN_UNKNOWN", recorded_reason=recorded_reason
+    )
 
 
 def _must_sign_certificates(_policy: object, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:

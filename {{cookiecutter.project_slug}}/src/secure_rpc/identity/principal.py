@@ -12,7 +12,8 @@ from secure_rpc import errors
 from secure_rpc.call import Peer, Principal
 from secure_rpc.identity import api_key as api_keys
 from secure_rpc.identity.api_key import ApiKeys
-from secure_rpc.identity.certificate import Certificate
+from secure_rpc.identity.certificate import Certificate, CertificateReader
+from secure_rpc.identity.revocation import NothingRevoked, RevocationSource
 from secure_rpc.identity.token import Token, bearer_token, refused
 from secure_rpc.identity.tokens import TokenVerifier
 
@@ -57,17 +58,19 @@ class Identities:
         tokens: verifies tokens.
         keys: verifies API keys, None where there are none.
         accepted: which credentials a call may have.
+        revocations: knows which of them are revoked.
         size: how many principals are remembered; the one unused for longest goes first.
         clock: gives Unix time in seconds.
     """
 
     def __init__(
         self,
-        certificate_of: Callable[[bytes, bytes], Certificate],
+        certificate_of: CertificateReader,
         tokens: TokenVerifier,
         keys: ApiKeys | None,
         accepted: Collection[Credential],
         *,
+        revocations: RevocationSource | None = None,
         size: int = 10_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,6 +78,7 @@ class Identities:
         self._tokens = tokens
         self._keys = keys
         self._accepted = frozenset(accepted)
+        self._revocations = revocations or NothingRevoked()
         self._size = size
         self._clock = clock
         self._known: dict[Shown, _Known] = {}  # least recently used first
@@ -115,6 +119,21 @@ class Identities:
         self._known.clear()
         self._tokens.forget()
 
+    def trust(self, certificate_of: CertificateReader) -> None:
+        """Verify everybody anew, certificates by another reader: other CAs are trusted."""
+        self._certificate_of = certificate_of
+        self.forget()
+
+    def review(self, shown: Shown, principal: Principal) -> None:
+        """Refuse a caller who was verified before, where what was shown would not be believed any more.
+
+        Raises:
+            Unauthenticated: the certificate is out of its time or not trusted, or a credential is revoked.
+            Unavailable: whether it is revoked cannot be told just now.
+        """
+        self._valid(self._certificate_of(shown.certificate_pem, shown.chain_pem))
+        self._check_user(principal)
+
     def workload_of(self, peer: Peer) -> str:
         """Return the workload that the certificate names, "" where it is not accepted."""
         try:
@@ -136,7 +155,17 @@ class Identities:
         # TLS looks at the dates only in full handshakes: a resumed session outlives its certificate
         if not certificate.not_before_seconds <= self._clock() < certificate.not_after_seconds:
             raise errors.Unauthenticated("the certificate is not valid now", reason="CERTIFICATE_EXPIRED")
+        if not certificate.is_trusted:  # the connection began when its CA was
+            raise errors.Unauthenticated("the certificate's CA is not trusted", reason="CERTIFICATE_UNTRUSTED")
+        self._revocations.check_certificate(certificate)
         return certificate
+
+    def _check_user(self, principal: Principal) -> None:
+        if principal.subject:
+            token_id = principal.claims.get("jti", "")
+            self._revocations.check_user(
+                principal.issuer, principal.subject, token_id if isinstance(token_id, str) else ""
+            )
 
     async def _verify(self, shown: Shown) -> _Known:
         certificate = self._valid(self._certificate_of(shown.certificate_pem, shown.chain_pem))
@@ -146,7 +175,9 @@ class Identities:
             expires_at_seconds=certificate.not_after_seconds,
         )
         if shown.api_key:
-            return _as_long_as_it_lasts(self._by_api_key(shown, workload))
+            principal = self._by_api_key(shown, workload)
+            self._check_user(principal)
+            return _as_long_as_it_lasts(principal)
         bearer = bearer_token(shown.authorization)
         if not bearer:
             return _as_long_as_it_lasts(self._by_certificate(certificate, workload))
@@ -156,6 +187,7 @@ class Identities:
             certificate.check_name()
         token = await self._tokens.verify(bearer)
         principal = _by_token(token, certificate, workload)
+        self.review(shown, principal)  # again: something may have been revoked while we waited
         return _Known(principal, min(principal.expires_at_seconds, token.recheck_at_seconds))
 
     def _by_certificate(self, certificate: Certificate, workload: Principal) -> Principal:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from secure_rpc import errors
-from secure_rpc.call import Call, Method
+from secure_rpc.call import Call, Method, Peer, Principal
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.identity.principal import Identities, Shown
 
@@ -19,20 +19,33 @@ class Authentication:
     Args:
         identities: tells it from the peer and the header.
         tls_1_3_only: whether older versions are refused on each call, whatever the transport let in.
+        on_verified: is told of the peer whenever an identity was not known already, before it is verified.
     """
 
-    def __init__(self, identities: Identities, *, tls_1_3_only: bool = True) -> None:
+    def __init__(
+        self,
+        identities: Identities,
+        *,
+        tls_1_3_only: bool = True,
+        on_verified: Callable[[Peer], None] = lambda _peer: None,
+    ) -> None:
         self._identities = identities
         self._tls_1_3_only = tls_1_3_only
+        self._on_verified = on_verified
 
     def bind(self, method: Method) -> Middleware:
         """Ask for an identity everywhere but in public methods; those ask for a sound certificate all the same."""
-        identities = self._identities
+        lasts = method.request_streaming or method.response_streaming
+        return self._let_in(lasts=lasts) if method.contract.public else self._authenticate(lasts=lasts)
+
+    def _authenticate(self, *, lasts: bool) -> Middleware:
+        identities, check_transport, on_verified = self._identities, self._check_transport, self._on_verified
         known, verify, workload_of = identities.known, identities.verify, identities.workload_of
 
-        def check_transport(call: Call) -> None:
-            if self._tls_1_3_only and call.peer.tls_version != TLS_1_3:
-                raise errors.Unauthenticated("TLS 1.3 is required", reason="TLS_VERSION_REFUSED")
+        def accept(call: Call, shown: Shown, principal: Principal) -> None:
+            call.principal, call.workload = principal, principal.workload
+            if lasts:
+                call.review_with(lambda: identities.review(shown, principal))
 
         def authenticate(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)
@@ -41,21 +54,34 @@ class Authentication:
             principal = known(shown)
             if principal is None:
                 return verify_first(call, shown, proceed)
-            call.principal, call.workload = principal, principal.workload
+            accept(call, shown, principal)
             return proceed(call)
 
         async def verify_first(call: Call, shown: Shown, proceed: Proceed) -> None:
+            on_verified(call.peer)
             try:
                 principal = await verify(shown)
             except errors.StatusError:
                 call.workload = workload_of(call.peer)  # for the audit: whose token was refused
                 raise
-            call.principal, call.workload = principal, principal.workload
+            accept(call, shown, principal)
             await proceed(call)
+
+        return authenticate
+
+    def _let_in(self, *, lasts: bool) -> Middleware:
+        check_certificate, check_transport = self._identities.check_certificate, self._check_transport
 
         def let_in(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)
-            identities.check_certificate(call.peer)
+            peer = call.peer
+            check_certificate(peer)
+            if lasts:
+                call.review_with(lambda: check_certificate(peer))
             return proceed(call)
 
-        return let_in if method.contract.public else authenticate
+        return let_in
+
+    def _check_transport(self, call: Call) -> None:
+        if self._tls_1_3_only and call.peer.tls_version != TLS_1_3:
+            raise errors.Unauthenticated("TLS 1.3 is required", reason="TLS_VERSION_REFUSED")

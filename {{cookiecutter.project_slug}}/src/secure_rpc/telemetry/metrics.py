@@ -122,6 +122,38 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemin",
         )
+        self.certificate_reloads = Counter(
+            "secure_rpc_certificate_reloads",
+            "Changes of the server's certificate files, by whether they were taken up; where not, those before go on.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.revocation_reloads = Counter(
+            "secure_rpc_revocation_reloads",
+            "Changes of a deny-list or a CRL, by whether they were taken up; where not, the one before goes on.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.revocations = Gauge(
+            "secure_rpc_revocations",
+            "What is revoked, by the kind of list.",
+            ("list",),
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
+        self.crl_next_update = Gauge(
+            "secure_rpc_crl_next_update_timestamp_seconds",
+            "Unix time by which the CRL of a CA should be followed by another.",
+            ("issuer",),
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
+        self.key_exchange_groups = Counter(
+            "secure_rpc_tls_key_exchange_groups",
+            "Callers that were verified anew, by the group in which their connection's keys were agreed.",
+            ("group",),
+            registry=self.registry,
+        )
         self._refreshers: list[Callable[[], None]] = []
 
     @functools.lru_cache(4096)  # noqa: B019  # lives as long as the service; labels are bounded

@@ -150,6 +150,7 @@ def _private(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
             "key_file": files.folder / "server.key",
             "client_ca_file": files.ca_certificate,
         },
+        "revocation": {"deny_list_file": files.folder / "deny.yaml"},
         "authentication": {"issuers": [{"jwks_file": files.folder / "jwks.json"}]},
         "audit": {"file": folder / "audit" / "audit.log"},
         "shutdown": {"drain_seconds": 0, "grace_seconds": 1},

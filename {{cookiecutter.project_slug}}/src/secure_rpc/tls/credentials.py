@@ -6,8 +6,8 @@ gRPC starts with a key that does not fit, an expired certificate or an empty CA 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -15,100 +15,132 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.tls.soundness import Place, check_authority, check_chain, check_leaf
+from secure_rpc.watching import read_together
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFiles:
+    """Where a server's credentials are, PEM."""
+
+    certificate: Path  # the leaf, then its intermediates
+    key: Path  # the leaf's, not encrypted
+    client_ca: Path  # the CAs whose clients are let in
+    federated: Mapping[str, Path] = field(default_factory=dict)  # those of other trust domains, by their name
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Return each file with the setting that names it."""
+        federated = (Place("authentication.federated_trust_domains", file) for file in self.federated.values())
+        return (
+            Place("tls.certificate_file", self.certificate),
+            Place("tls.key_file", self.key),
+            Place("tls.client_ca_file", self.client_ca),
+            *federated,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
     """What a server shows, and whom it trusts."""
 
+    chain: tuple[x509.Certificate, ...]  # the leaf first
     chain_pem: bytes
-    key_pem: bytes
-    client_ca_pem: bytes
-    not_after_seconds: float  # Unix time at which the leaf expires
-    ca_not_after_seconds: float  # Unix time at which the first of the CAs expires
+    key_pem: bytes = field(repr=False)
+    client_ca_pem: bytes  # all bundles together
+    authorities: tuple[x509.Certificate, ...]  # our own bundle
+    federated: Mapping[str, tuple[x509.Certificate, ...]]  # the others, by trust domain
+    is_signed_by_known: bool  # whether one of our bundle's CAs vouches for the chain
 
-    def grpc_credentials(self, on_handshake: Callable[[], None] = lambda: None) -> grpc.ServerCredentials:
-        """Return credentials that ask every client for a certificate.
+    @property
+    def not_after_seconds(self) -> float:
+        """Return the Unix time at which the leaf expires."""
+        return self.chain[0].not_valid_after_utc.timestamp()
 
-        Args:
-            on_handshake: is called when one begins, on a thread of gRPC's.
-        """
-        pair = (self.key_pem, self.chain_pem)
-        configuration = grpc.ssl_server_certificate_configuration([pair], self.client_ca_pem)
+    @property
+    def ca_not_after_seconds(self) -> float:
+        """Return the Unix time at which the first of the CAs expires."""
+        return min(authority.not_valid_after_utc.timestamp() for authority in self.all_authorities())
 
-        def fetch() -> None:  # asked before each handshake whether there is another configuration; None keeps this one
-            on_handshake()
+    def all_authorities(self) -> Iterator[x509.Certificate]:
+        """Yield the CAs of all bundles."""
+        yield from self.authorities
+        for bundle in self.federated.values():
+            yield from bundle
 
-        return grpc.dynamic_ssl_server_credentials(configuration, fetch, require_client_authentication=True)  # type: ignore[arg-type]
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """Return what gRPC is handed; each one that it takes invalidates the session tickets given out before."""
+        return grpc.ssl_server_certificate_configuration([(self.key_pem, self.chain_pem)], self.client_ca_pem)
 
 
-def load(
-    certificate_file: Path,
-    key_file: Path,
-    client_ca_file: Path,
-    federated_bundle_files: Sequence[Path] = (),
-    clock: Callable[[], float] = time.time,
-) -> ServerCertificate:
-    """Read and judge a server's credentials.
+def load(files: ServerFiles, clock: Callable[[], float] = time.time) -> ServerCertificate:
+    """Read and judge a server's credentials, all of one version.
 
     Args:
-        certificate_file: the leaf, then its intermediates, PEM.
-        key_file: the leaf's key, PEM, not encrypted.
-        client_ca_file: the CAs whose clients are let in, PEM.
-        federated_bundle_files: those of other trust domains, whose clients are let in too, PEM.
+        files: where they are.
         clock: gives Unix time in seconds.
 
     Raises:
-        ConfigurationError: a file is missing or malformed, the key does not fit, something has expired.
+        ConfigurationError: a file is missing or malformed, the key does not fit, the chain leads nowhere, something
+            is out of its time, weak, or not what gRPC can serve with.
     """
-    chain_pem, chain = certificates("tls.certificate_file", certificate_file)
-    ca_pem, authorities = certificates("tls.client_ca_file", client_ca_file)
-    judged = [
-        ("tls.certificate_file", certificate_file, chain[:1]),
-        ("tls.client_ca_file", client_ca_file, authorities),
-    ]
-    for file in federated_bundle_files:
-        bundle_pem, bundle = certificates("authentication.federated_trust_domains", file)
-        ca_pem, authorities = ca_pem + b"\n" + bundle_pem, authorities + bundle
-        judged.append(("authentication.federated_trust_domains", file, bundle))
-    key_pem = _read("tls.key_file", key_file)
-    try:
-        key = load_pem_private_key(key_pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"tls.key_file: {key_file} is no key that can be read: {error}") from None
-    if key.public_key() != chain[0].public_key():
-        raise ConfigurationError(f"tls.key_file: {key_file} does not belong to the certificate in {certificate_file}")
-    for name, file, loaded in judged:
-        for certificate in loaded:
-            if certificate.not_valid_after_utc.timestamp() <= clock():
-                subject, end = certificate.subject.rfc4514_string(), certificate.not_valid_after_utc
-                raise ConfigurationError(f"{name}: {file}: {subject!r} expired {end:%Y-%m-%d %H:%M} UTC; renew it")
+    certificate_place, key_place, ca_place, *federated_places = files.places
+    contents = _read(files.places)
+    now = clock()
+    chain = certificates(certificate_place, contents[files.certificate])
+    authorities = certificates(ca_place, contents[files.client_ca])
+    _check_key(key_place, contents[files.key], files.certificate, chain[0])
+    check_leaf(certificate_place, chain[0], now)
+    for authority in authorities:
+        check_authority(ca_place, authority, now)
+    is_signed_by_known = check_chain(certificate_place, chain, authorities, now)
+    federated = {}
+    for name, place in zip(files.federated, federated_places, strict=True):
+        federated[name] = tuple(certificates(place, contents[place.file]))
+        for authority in federated[name]:
+            check_authority(place, authority, now)
     return ServerCertificate(
-        chain_pem=chain_pem,
-        key_pem=key_pem,
-        client_ca_pem=ca_pem,
-        not_after_seconds=chain[0].not_valid_after_utc.timestamp(),
-        ca_not_after_seconds=min(ca.not_valid_after_utc.timestamp() for ca in authorities),
+        chain=tuple(chain),
+        chain_pem=contents[files.certificate],
+        key_pem=contents[files.key],
+        client_ca_pem=b"\n".join(contents[place.file] for place in (ca_place, *federated_places)),
+        authorities=tuple(authorities),
+        federated=federated,
+        is_signed_by_known=is_signed_by_known,
     )
 
 
-def _read(name: str, file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"{name}: {file} cannot be read ({error.strerror}); run `make setup`, or mount it"
-        ) from None
-
-
-def certificates(name: str, file: Path) -> tuple[bytes, list[x509.Certificate]]:
-    """Return a file of certificates, as it is and parsed.
+def certificates(place: Place, pem: bytes) -> list[x509.Certificate]:
+    """Return the certificates of a PEM text.
 
     Raises:
-        ConfigurationError: it cannot be read, or holds none.
+        ConfigurationError: there is none, or one is malformed.
     """
-    pem = _read(name, file)
     try:
-        return pem, x509.load_pem_x509_certificates(pem)
+        return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise ConfigurationError(f"{name}: {file} holds no certificate that can be read: {error}") from None
+        raise ConfigurationError(f"{place.setting}: {place.file} holds no certificate that can be read: {error}") from (
+            None
+        )
+
+
+def _check_key(place: Place, pem: bytes, certificate_file: Path, leaf: x509.Certificate) -> None:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"{place.setting}: {place.file} is no key that can be read: {error}") from None
+    if key.public_key() != leaf.public_key():
+        raise ConfigurationError(
+            f"{place.setting}: {place.file} does not belong to the certificate in {certificate_file}"
+        )
+
+
+def _read(places: tuple[Place, ...]) -> dict[Path, bytes]:
+    """Return what the files hold."""
+    try:
+        return read_together(place.file for place in places)
+    except OSError as error:
+        [setting] = {place.setting for place in places if str(place.file) == str(error.filename)}
+        raise ConfigurationError(
+            f"{setting}: {error.filename} cannot be read ({error.strerror}); run `make setup`, or mount it"
+        ) from None

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from secure_rpc.dev.authority import Authority, Leaf, Request, client_request, server_request, write_private
+from secure_rpc.dev.authority import Authority, Leaf, Request, client_request, expired, server_request, write_private
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -142,3 +142,29 @@ def test_a_key_of_another_kind_is_no_authoritys(authority: Authority, tmp_path: 
     (tmp_path / "ca.key").write_bytes(pem)
     with pytest.raises(TypeError, match="is no key of ours"):
         Authority.load(tmp_path / "ca.pem", tmp_path / "ca.key")
+
+
+def test_an_intermediate_signs_leaves_and_is_sent_along_with_them(tmp_path: Path) -> None:
+    root = Authority.create("root", path_length=1)
+    issuing = root.intermediate("issuing")
+    issuing.save(tmp_path / "issuing.pem", tmp_path / "issuing.key")
+    for authority in (issuing, Authority.load(tmp_path / "issuing.pem", tmp_path / "issuing.key")):
+        leaf, sent = x509.load_pem_x509_certificates(authority.issue(Request("a")).certificate_pem)
+        leaf.verify_directly_issued_by(sent)
+        sent.verify_directly_issued_by(root.certificate)
+        named = sent.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        assert named == root.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        constraints = sent.extensions.get_extension_for_class(x509.BasicConstraints).value
+        assert (constraints.ca, constraints.path_length) == (True, 0)
+
+
+def test_an_authority_says_what_it_has_revoked(authority: Authority) -> None:
+    crl = x509.load_pem_x509_crl(authority.revocation_list([3, 4], NOW, timedelta(days=1), number=9))
+    assert crl.is_signature_valid(authority.certificate.public_key())  # type: ignore[arg-type]
+    assert (crl.issuer, [entry.serial_number for entry in crl]) == (authority.certificate.subject, [3, 4])
+    assert (crl.last_update_utc, crl.next_update_utc) == (NOW, NOW + timedelta(days=1))
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 9
+
+
+def test_a_certificate_that_has_expired_can_be_made(authority: Authority) -> None:
+    assert read(authority.issue(expired(Request("a")))).not_valid_after_utc < datetime.now(UTC)

@@ -15,6 +15,7 @@ from secure_rpc.dev.setup import DevelopmentFiles, prepare, token_issuer
 from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.settings import Settings
 from secure_rpc.tls import credentials
+from secure_rpc.trust import server_files
 
 
 def settings_in(folder: Path, **said: Any) -> Settings:
@@ -50,14 +51,27 @@ def test_all_that_a_service_needs_is_made(files: DevelopmentFiles) -> None:
     settings = settings_in(files.folder)
     assert prepare(settings, files)
     assert set(contents(files.folder)) == {
-        *("ca.pem", "ca.key", "server.pem", "server.key", "client.pem", "client.key", "issuer.key", "jwks.json"),
+        *(
+            "ca.pem",
+            "ca.key",
+            "intermediate.pem",
+            "intermediate.key",
+            "server.pem",
+            "server.key",
+            "client.pem",
+            "client.key",
+            "issuer.key",
+            "jwks.json",
+        ),
     }
-    assert credentials.load(settings.tls.certificate_file, settings.tls.key_file, settings.tls.client_ca_file)
+    assert credentials.load(server_files(settings))
     issuer = token_issuer(settings, files)
     TokenVerifier(settings.authentication.issuers)
     assert issuer.issuer == "https://issuer.example.org"
     client = x509.load_pem_x509_certificate(files.client_certificate.read_bytes())
-    client.verify_directly_issued_by(x509.load_pem_x509_certificate(files.ca_certificate.read_bytes()))
+    issuing = x509.load_pem_x509_certificate(files.intermediate_certificate.read_bytes())
+    client.verify_directly_issued_by(issuing)
+    issuing.verify_directly_issued_by(x509.load_pem_x509_certificate(files.ca_certificate.read_bytes()))
 
 
 def test_the_folder_and_its_keys_are_for_their_owner_alone(files: DevelopmentFiles) -> None:

@@ -47,7 +47,7 @@ def test_a_sound_certificate_is_read(authority: Authority) -> None:
     )
     found = read(leaf.certificate_pem, b"")
     assert (found.workload, found.trust_domain, found.refusal) == (ID, "example.org", None)
-    assert found.serial == x509.load_pem_x509_certificate(leaf.certificate_pem).serial_number
+    assert found.numbers == (("CN=test CA", x509.load_pem_x509_certificate(leaf.certificate_pem).serial_number),)
     assert found.not_before_seconds == begin.timestamp()
     assert found.not_after_seconds - found.not_before_seconds == 86_400
 

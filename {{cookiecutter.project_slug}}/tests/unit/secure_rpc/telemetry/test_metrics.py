@@ -37,6 +37,11 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_audit_records",
         "secure_rpc_audit_write_failures",
         "secure_rpc_certificate_not_after_timestamp_seconds",
+        "secure_rpc_certificate_reloads",
+        "secure_rpc_crl_next_update_timestamp_seconds",
+        "secure_rpc_revocation_reloads",
+        "secure_rpc_revocations",
+        "secure_rpc_tls_key_exchange_groups",
     }
 
 

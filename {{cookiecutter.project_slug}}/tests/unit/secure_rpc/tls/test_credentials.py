@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,12 +16,18 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, Request, server_request
-from secure_rpc.tls.credentials import ServerCertificate, load
+from secure_rpc.tls.credentials import ServerCertificate, ServerFiles, load
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SERVER_AUTH = [ExtendedKeyUsageOID.SERVER_AUTH]
+
+
+def request(**said: Any) -> Request:
+    return Request("orders", **{"not_before": NOW, "dns_names": ["localhost"], "usages": SERVER_AUTH, **said})
 
 
 @dataclass
@@ -33,14 +40,14 @@ class Files:
         self.authority = Authority.create("test CA", NOW)
         self.certificate, self.key, self.ca = (self.folder / name for name in ("server.pem", "server.key", "ca.pem"))
         self.ca.write_bytes(self.authority.certificate_pem)
-        self.federated: list[Path] = []
-        self.issue(Request("orders", not_before=NOW))
+        self.federated: dict[str, Path] = {}
+        self.issue(request())
 
     def issue(self, request: Request) -> None:
         self.authority.issue(request).write(self.certificate, self.key)
 
     def load(self, now: datetime = NOW) -> ServerCertificate:
-        return load(self.certificate, self.key, self.ca, self.federated, now.timestamp)
+        return load(ServerFiles(self.certificate, self.key, self.ca, self.federated), now.timestamp)
 
     def problem(self, now: datetime = NOW) -> str:
         with pytest.raises(ConfigurationError) as caught:
@@ -65,7 +72,7 @@ def test_sound_files_are_taken(files: Files) -> None:
     assert found.client_ca_pem == files.ca.read_bytes()
     assert found.not_after_seconds == end_of(found.chain_pem)
     assert found.ca_not_after_seconds == end_of(found.client_ca_pem)
-    assert found.grpc_credentials() is not None
+    assert found.configuration() is not None
 
 
 def test_the_first_certificate_of_a_chain_is_the_one_that_counts(files: Files) -> None:
@@ -131,7 +138,7 @@ def test_a_key_of_another_certificate_is_refused(files: Files) -> None:
 
 
 def leaf_ends(files: Files) -> str:
-    files.issue(Request("orders", not_before=NOW, lifetime=timedelta(hours=1)))
+    files.issue(request(lifetime=timedelta(hours=1)))
     return "tls.certificate_file: server.pem: 'CN=orders' expired 2026-06-01 01:00 UTC; renew it"
 
 
@@ -152,9 +159,9 @@ def test_what_has_expired_is_refused_from_that_second_on(files: Files, prepare: 
 
 
 def federated(files: Files, now: datetime = NOW) -> Authority:
-    files.federated = [files.folder / "partner.pem"]
+    files.federated = {"partner.example": files.folder / "partner.pem"}
     made = Authority.create("partner CA", now)
-    files.federated[0].write_bytes(made.certificate_pem)
+    files.federated["partner.example"].write_bytes(made.certificate_pem)
     return made
 
 
@@ -174,5 +181,5 @@ def test_a_federated_ca_that_has_expired_is_told_by_its_own_name_and_file(files:
 @pytest.mark.parametrize("content", [b"", b"no PEM"])
 def test_a_federated_bundle_without_a_certificate_is_refused(files: Files, content: bytes) -> None:
     federated(files)
-    files.federated[0].write_bytes(content)
+    files.federated["partner.example"].write_bytes(content)
     assert files.problem().startswith("authentication.federated_trust_domains: partner.pem holds no certificate")
