@@ -157,7 +157,8 @@ class _Proposals:
                 question = Question(principal, method, request_of(method, None, tenant))
                 if ask(self._engine, question).allowed is allow:
                     tenants = f", tenants: {tenant}" if tenant else ""
-                    return f"add - {{ principals: {who}, methods: {name}{tenants}, expect: {expect} }}"
+                    case = f"principals: {who}, methods: {name}{tenants}, expect: {expect}"
+                    return "add - { " + case + " }"
         does = "that may call it" if allow else "that may not call it"
         return f"add a principal {does}, and a case that expects {expect}; `policy who-can {name}` tells who may"
 

@@ -1,4 +1,4 @@
-"""One question to a policy, asked as the server asks it: may this principal make this call, for this tenant?"""
+"""Whether a principal may make a call for a tenant: one question to a policy, asked as the server asks it."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ def test_what_the_rules_do_not_say_stands_above_them_and_nothing_gets_out_of_the
     header, _, body = text.partition("---\n")
     assert all(line.startswith("#") and len(line) <= LINE_CHARACTERS + 2 for line in header.splitlines())
     assert list(yaml.safe_load_all(text)) == list(yaml.safe_load_all(body)) == export.documents
-    told = " ".join(line.removeprefix("#").strip() for line in header.splitlines())
+    told = "".join(line.removeprefix("#") for line in header.splitlines()).replace(" ", "")  # long paths are broken
     for item in export.inexpressible:
-        assert str(item) in told
+        assert str(item).replace(" ", "") in told
 
 
 def test_methods_that_nobody_may_call_are_named(access: Exporting) -> None:
