@@ -64,7 +64,7 @@ async def ready(served: Served) -> None:
 async def metrics(served: Served) -> dict[str, float]:
     async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
         text = (await admin.get("/metrics")).text
-    return {name: float(value) for name, value in re.findall(r"^([^# ]+) (\S+)", text, re.MULTILINE)}
+    return {name: float(value) for name, value in re.findall(r"^(\w+(?:\{[^}]*\})?) (\S+)", text, re.MULTILINE)}
 
 
 @asynccontextmanager
