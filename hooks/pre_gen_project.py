@@ -25,15 +25,16 @@ LAST_OF_BMP = 0xFFFF  # what lies beyond does not survive the way through JSON i
 
 # modules of all that the generated service is installed with, of what it may be extended with, and its own folders
 MODULES = """
-    annotated_doc annotated_types anyio ast_serialize attack buf buf_bin build celpy certifi cffi click colorama
-    config conftest coverage cryptography deploy dist docs dotenv google grimp grpc grpc_health grpc_reflection
-    grpc_status grpc_tools h11 h2 hpack httpcore httpx hyperframe hypothesis idna importlinter iniconfig integration
-    jwt librt markdown_it mdurl mypy mypy_extensions mypy_protobuf mypyc opentelemetry orjson packaging pathspec pip
-    pkg_resources pluggy policy prometheus_client probe proto protobuf protobuf_ext protovalidate py pycparser
-    pydantic pydantic_core pydantic_settings pygments pytest pytest_asyncio redis requirements rich ruff secure_rpc
-    setup setuptools shellingham sortedcontainers src starlette structlog support test tests typer typing_extensions
-    typing_inspection unit uvicorn uvloop venv wheel yaml
-    """
+    annotated_doc annotated_types anyio ast_serialize attack attr attrs buf buf_bin build cel_expr_python celpy
+    certifi cffi click colorama config conftest coverage cryptography deploy dist docs dotenv execnet google grimp
+    grpc grpc_health grpc_reflection grpc_status grpc_tools h11 h2 hpack httpcore httpx hyperframe hypothesis idna
+    importlinter iniconfig integration jsonschema jsonschema_specifications jwt librt markdown_it mdurl mypy
+    mypy_extensions mypy_protobuf mypyc opentelemetry orjson packaging pathspec pip pkg_resources pluggy policy
+    probe prometheus_client proto protobuf protobuf_ext protovalidate py pycparser pydantic pydantic_core
+    pydantic_settings pygments pytest pytest_asyncio redis referencing requirements rich rpds ruff secure_rpc setup
+    setuptools shellingham sortedcontainers src starlette structlog support test tests typer typing_extensions
+    typing_inspection unit uvicorn uvloop venv watchfiles wheel xdist yaml
+"""
 # what only a newer Python has
 NEWER_KEYWORDS = "type"
 NEWER_MODULES = "annotationlib compression"
@@ -41,10 +42,11 @@ NEWER_MODULES = "annotationlib compression"
 COMMANDS = """
     activate buf-bin cffi-gen-src coverage3 dmypy googleapis-common-protos grpcio grpcio-health-checking
     grpcio-reflection grpcio-status grpcio-tools import-linter lint-imports markdown-it-py pip3 protobuf-py
-    protobuf-py-ext protobuf-py-pure protoc-gen-mypy protoc-gen-mypy-grpc pygmentize pyjwt python python3
-    python-dotenv python-grpc-tools-protoc pyyaml stubgen stubtest types-grpcio types-grpcio-health-checking
-    types-grpcio-reflection types-grpcio-status types-protobuf types-pyyaml uv uvx
-    """
+    protobuf-py-ext protobuf-py-pure protoc-gen-mypy protoc-gen-mypy-grpc pygmentize pyjwt pytest-xdist python
+    python-dotenv python-grpc-tools-protoc python3 pyyaml rpds-py stubgen stubtest types-grpcio
+    types-grpcio-health-checking types-grpcio-reflection types-grpcio-status types-jsonschema types-protobuf
+    types-pyyaml uv uvx
+"""
 TEXT = f"letters, digits and punctuation on one line, without {' '.join(BRACES)} | ` < > $ \\"
 
 

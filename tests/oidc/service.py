@@ -80,6 +80,10 @@ def settings_in(service: Path, into: Path, issuers: list[Json], policy: Json, ex
     settings["audit"]["file"] = str(into / "audit.log")
     settings["limits"] = {"max_concurrent_streams": 1000}  # for many calls on one connection
     settings["quotas"]["default"] = {"calls": 100_000}
+    known = {issuer["issuer"] for issuer in issuers}  # a policy names no others
+    for binding in (bindings := policy["bindings"]):
+        binding["principals"] = [who for who in binding["principals"] if who["issuer"] in known]
+    policy = {**policy, "bindings": [binding for binding in bindings if binding["principals"]]}
     (into / "policy.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
     (into / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return into / "settings.yaml"
