@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
+from secure_rpc import event_engine
 from secure_rpc.client_channel import Defaults, RotatingChannel
 from secure_rpc.client_config import replay_protected, service_config, target_of
 from secure_rpc.configuration import ConfigurationError
@@ -71,6 +72,7 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     Raises:
         ConfigurationError: a file cannot be read, or is no good; the addresses are none.
     """
+    event_engine.keep()
     services = list(services)
     files = (certificate_file, key_file, ca_file)
     watch = FileWatch(files, poll_seconds=poll_seconds)

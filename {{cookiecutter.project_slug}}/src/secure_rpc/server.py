@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from secure_rpc import event_engine
 from secure_rpc.admin import Admin
 from secure_rpc.chain import Chain
 from secure_rpc.configuration import ConfigurationError
@@ -127,6 +128,7 @@ class Server:
         Raises:
             ConfigurationError: an address cannot be had, or TLS is not spoken as it should be.
         """
+        event_engine.keep()
         certificates = self.platform.certificates
         with failures_read(_forget):  # the one by TLS 1.2 has to fail, and is none of a client's
             await handshake.check(certificates.grpc_credentials(), certificates.current.chain[0], floor.established())
