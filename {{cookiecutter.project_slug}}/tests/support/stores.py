@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server for a test, on a free port of loopback, which the test can kill, halt and start again."""
+"""A real Redis or Valkey server on a free port of loopback, which a test can kill, halt and start again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import pytest
 
 SERVERS = ("valkey-server", "redis-server")
 START_SECONDS = 10.0
-PASSWORD = "correct horse"
 
 
 def find_server() -> str:
@@ -46,6 +45,7 @@ class RealStore:
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._options = options
         self._program = find_server()
@@ -97,7 +97,6 @@ class RealStore:
 @asynccontextmanager
 async def real_store(folder: Path, *options: str) -> AsyncIterator[RealStore]:
     """Run a store."""
-    folder.mkdir(exist_ok=True)
     store = RealStore(folder, *options)
     store.start()
     try:

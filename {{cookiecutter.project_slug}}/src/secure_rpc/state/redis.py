@@ -60,7 +60,7 @@ class Store:
         on_failure: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.prefix = f"{{{settings.key_prefix or service_name}}}"  # a hash tag: transactions stay in one slot
+        self.prefix = "{" + (settings.key_prefix or service_name) + "}"  # a hash tag: transactions stay in one slot
         self._timeout_seconds = settings.timeout_seconds
         self._on_failure = on_failure
         self._clock = clock

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from secure_rpc.identity import shared_revocations
 from secure_rpc.identity.deny_list import Revocation
 from secure_rpc.identity.shared_revocations import SharedRevocations, share, take_back
 from secure_rpc.platform import Application
@@ -77,6 +78,11 @@ async def replicas(
 
 
 @pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_revocations, "POLL_SECONDS", 0.05)
+
+
+@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[RealStore]:
     async with real_store(tmp_path / "store") as running:
         yield running
@@ -114,6 +120,7 @@ async def test_what_is_revoked_once_is_refused_by_two_replicas_and_its_streams_e
             assert await outcome(target, "thief") == ("OK", "")
 
 
+@pytest.mark.usefixtures("soon")
 async def test_a_store_that_hangs_or_is_killed_makes_no_call_wait_and_lets_nobody_in_again(
     application: Application, tmp_path: Path, store: RealStore
 ) -> None:
@@ -143,6 +150,7 @@ async def test_a_store_that_hangs_or_is_killed_makes_no_call_wait_and_lets_nobod
         assert server.unready_because() == []
 
 
+@pytest.mark.usefixtures("soon")
 async def test_a_replica_that_cannot_know_what_is_revoked_refuses_all_until_it_does(
     application: Application, tmp_path: Path, store: RealStore
 ) -> None:

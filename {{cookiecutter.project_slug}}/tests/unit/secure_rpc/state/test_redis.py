@@ -18,16 +18,16 @@ from secure_rpc.state.connection import State, TlsFiles
 from secure_rpc.state.redis import FAILURES, PAUSE_SECONDS, Store, StoreUnavailable
 
 from support.clocks import Clock
-from support.stores import PASSWORD, RealStore, behind_tls, real_store
+from support.stores import RealStore, behind_tls, real_store
 
-READER = ["user", "reader", "on", f">{PASSWORD}", "~{orders}:*", "+hello", "+auth", "+get", "+hscan", "+select"]
+READER = "user reader on >correct-horse ~{orders}:* +hello +auth +get +hscan"  # as docs/certificates.md has it
 
 
-@pytest.fixture(scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealStore]:
-    rules = tmp_path_factory.mktemp("rules") / "users.acl"
-    rules.write_text(f"user default on nopass ~* &* +@all\n{' '.join(READER)}\n".replace(PASSWORD, "correct-horse"))
-    async with real_store(tmp_path_factory.mktemp("store"), "--aclfile", str(rules)) as running:
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[RealStore]:
+    rules = tmp_path / "users.acl"
+    rules.write_text(f"user default on nopass ~* &* +@all\n{READER}\n")
+    async with real_store(tmp_path / "store", "--aclfile", str(rules)) as running:
         yield running
 
 
