@@ -117,7 +117,11 @@ async def behind_tls(store: RealStore, context: ssl.SSLContext) -> AsyncIterator
                 await writer.drain()
         writer.close()
 
+    ended: list[asyncio.Task[None]] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            ended.append(task)
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", store.port)
         await asyncio.gather(relay(reader, inner_writer), relay(inner_reader, writer))
 
@@ -126,3 +130,4 @@ async def behind_tls(store: RealStore, context: ssl.SSLContext) -> AsyncIterator
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await asyncio.gather(*ended)

@@ -28,7 +28,7 @@ from secure_rpc.state.connection import State, TlsFiles, read_password
 FAILURES = 3  # one after the other, from which on the store is left alone for a while
 PAUSE_SECONDS = 1.0  # then one attempt decides
 MAX_CONNECTIONS = 64
-HARD_LIMIT = 4  # times the timeout: connecting, greeting and asking each have one, and a store can drip its answers
+HARD_LIMIT = 4  # times the timeout: connecting, greeting and each answer have one
 
 logger = logging.getLogger(__name__)
 

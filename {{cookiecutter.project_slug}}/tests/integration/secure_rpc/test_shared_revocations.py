@@ -173,3 +173,16 @@ async def test_a_replica_that_cannot_know_what_is_revoked_refuses_all_until_it_d
         assert await outcome(target, "alice") == ("UNAVAILABLE", "REVOCATION_UNKNOWN")
         shared._refuse_when_stale = False  # as the setting's other value has it
         assert await outcome(target, "alice") == ("OK", "")
+
+
+async def test_what_was_revoked_before_a_replica_starts_is_known_to_it_before_the_first_call(
+    application: Application, tmp_path: Path, store: RealStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def follow_nothing(_shared: SharedRevocations, _on_change: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(SharedRevocations, "keep_fresh", follow_nothing)
+    await revoke(store, "thief")
+    async with replicas(application, tmp_path, store, 1) as [target]:
+        assert await outcome(target, "thief") == REFUSED
+        assert await outcome(target, "alice") == ("OK", "")

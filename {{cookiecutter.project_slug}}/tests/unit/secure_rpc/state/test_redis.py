@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -116,11 +115,9 @@ async def test_a_store_that_does_not_answer_is_left_alone_but_for_one_attempt_in
 
 async def test_a_store_that_hangs_is_given_up_after_the_timeout(store: RealStore) -> None:
     connection = Store(State(redis_url=store.url, timeout_seconds=0.05), "orders")
-    with store.halted():
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable):
-            await connection.run(ping)
-        assert time.monotonic() - began < 2
+    # not given up by the limit of all steps together
+    with store.halted(), pytest.raises(StoreUnavailable, match="Timeout reading"):
+        await connection.run(ping)
     await connection.close()
 
 
@@ -172,3 +169,14 @@ def test_a_password_file_that_is_missing_or_empty_is_an_error_at_the_start(tmp_p
         make(file)
         with pytest.raises(ConfigurationError, match=r"state\.password_file"):
             Store(State(redis_url="redis://localhost", password_file=file), "orders")
+
+
+async def test_what_takes_many_answers_is_given_up_as_well() -> None:
+    async def never_end(_client: Redis) -> None:
+        await asyncio.Event().wait()
+
+    connection = Store(State(redis_url="redis://localhost:1", timeout_seconds=0.01), "orders")
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailable, match="TimeoutError"):
+            await connection.run(never_end)
+    await connection.close()
