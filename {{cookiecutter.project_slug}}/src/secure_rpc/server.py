@@ -120,7 +120,7 @@ class Server:
             reasons.append("the server's certificate has expired")
         if self.platform.audit_log.failing and self.settings.audit.refuse_when_unwritable:
             reasons.append("audit records cannot be written")
-        return reasons
+        return [*reasons, *self.platform.unready_because()]
 
     async def start(self) -> None:
         """Listen.
@@ -141,6 +141,7 @@ class Server:
             raise ConfigurationError(
                 f"listen.address: {address} cannot be had; stop what uses it, or choose another"
             ) from error
+        await self.platform.read_shared()
         await server.start()
         self._grpc_server = server
         keepers = (
@@ -213,6 +214,7 @@ class Server:
             keeper.cancel()
         await asyncio.gather(*self._fresh, return_exceptions=True)
         await self.platform.tokens.close()
+        await self.platform.close_store()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()

@@ -41,6 +41,7 @@ from secure_rpc.sections import (
     Shutdown,
     Tls,
 )
+from secure_rpc.state.connection import State
 from secure_rpc.state.quota import Quota
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "ServingLoop",
     "Settings",
     "Shutdown",
+    "State",
     "Tls",
     "load",
 ]
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     authentication: Authentication
     authorization: Authorization
     revocation: RevocationSettings = RevocationSettings()
+    state: State | None = None  # what replicas share; none: each has its own
     load: Load = Load()
     limits: Limits = Limits()
     quotas: Mapping[str, Quota] = Field(

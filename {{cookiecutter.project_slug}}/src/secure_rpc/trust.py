@@ -10,15 +10,21 @@ from cryptography import x509
 from secure_rpc.call import Peer
 from secure_rpc.identity.certificate import CertificateReader, certificate_reader
 from secure_rpc.identity.principal import Identities
+from secure_rpc.identity.revocation import AnyOf, RevocationSource
 from secure_rpc.identity.revocation_files import RevocationFiles
+from secure_rpc.identity.shared_revocations import SharedRevocations
 from secure_rpc.live import LiveStreams
 from secure_rpc.settings import Settings
+from secure_rpc.state.redis import Store
+from secure_rpc.state.versioned_hash import VersionedHash
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls.credentials import ServerCertificate, ServerFiles
 from secure_rpc.tls.reload import CertificateKeeper
 
 # What clients and this server agree on; a name that is not here is counted as "other", so that labels stay few
 KEY_EXCHANGE_GROUPS = frozenset({b"X25519MLKEM768", b"X25519", b"P-256", b"P-384", b"P-521"})
+
+REVOCATIONS = "revocations"  # the name of what replicas share
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +36,13 @@ class Trust:
         settings: of the service.
         metrics: of the service.
         live: streams, looked at again when a CA is gone or something is revoked.
+        store: what the replicas share; none where there is only this one.
 
     Raises:
         ConfigurationError: a file is missing or not sound.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, live: LiveStreams) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, live: LiveStreams, store: Store | None = None) -> None:
         self._settings = settings
         self._metrics = metrics
         self._live = live
@@ -49,6 +56,10 @@ class Trust:
             settings.revocation,
             self._list_issuers,
             on_reload=lambda good: metrics.revocation_reloads.labels(_result(good)).inc(),
+        )
+        self.shared = self._shared_revocations(store) if store is not None else None
+        self.revocation_source: RevocationSource = (
+            self.revocations if self.shared is None else AnyOf(self.revocations, self.shared)
         )
         self._identities: Identities | None = None
         for result in (True, False):  # zeros show before the first
@@ -85,7 +96,13 @@ class Trust:
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.certificates.keep_fresh())
-            tasks.create_task(self.revocations.keep_fresh(revoked))
+            tasks.create_task(self.revocation_source.keep_fresh(revoked))
+
+    def unready_because(self) -> list[str]:
+        """Return the reasons for which nobody is believed just now."""
+        if self.shared is not None and self.shared.is_refusing:
+            return ["what the replicas have revoked is not known"]
+        return []
 
     async def _certificates_changed(self, new: ServerCertificate, old: ServerCertificate) -> None:
         if (new.authorities, new.federated) == (old.authorities, old.federated):
@@ -95,6 +112,15 @@ class Trust:
         if self._settings.revocation.crl_files:
             await self.revocations.reload()  # a list that no known CA had signed may be one now
         await self._review()
+
+    def _shared_revocations(self, store: Store) -> SharedRevocations:
+        settings = self._settings.revocation
+        return SharedRevocations(
+            VersionedHash(store, REVOCATIONS),
+            max_staleness_seconds=settings.max_staleness_seconds,
+            refuse_when_stale=settings.refuse_when_shared_stale,
+            on_reload=lambda good: self._metrics.revocation_reloads.labels(_result(good)).inc(),
+        )
 
     async def _review(self) -> None:
         if ended := await self._live.review():
@@ -117,6 +143,10 @@ class Trust:
                 expiry.labels(name).set(each.not_valid_after_utc.timestamp())
         for kind, count in self.revocations.count().items():
             self._metrics.revocations.labels(kind).set(count)
+        if self.shared is not None:
+            self._metrics.revocations.labels("shared").set(len(self.shared))
+            self._metrics.malformed_revocations.labels("shared").set(self.shared.malformed)
+            self._metrics.revocations_age.labels("shared").set(self.shared.age_seconds)
         self._metrics.crl_next_update.clear()
         for issuer, seconds in self.revocations.next_updates_seconds().items():
             self._metrics.crl_next_update.labels(issuer).set(seconds)

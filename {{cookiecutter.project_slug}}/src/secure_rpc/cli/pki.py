@@ -1,8 +1,11 @@
-"""The commands about certificates: pki init, status, rotate-ca, revoke."""
+"""The commands about certificates: pki init, status, rotate-ca, revoke, unrevoke."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,8 +19,21 @@ from secure_rpc.configuration import ConfigurationError, explain
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.rotation import Step, rotate
 from secure_rpc.dev.setup import DevelopmentFiles
-from secure_rpc.identity.deny_list import Revocation, revoke
+from secure_rpc.identity import deny_list, shared_revocations
+from secure_rpc.identity.deny_list import Revocation
 from secure_rpc.settings import Settings
+from secure_rpc.state.redis import Store, StoreUnavailable
+from secure_rpc.state.versioned_hash import VersionedHash
+from secure_rpc.trust import REVOCATIONS
+
+PATIENCE_SECONDS = 3.0  # a person waits longer for the store than a call does
+
+Serial = Annotated[str, typer.Option(help="Of a certificate, hexadecimal.")]
+SpiffeId = Annotated[str, typer.Option(help="Of a workload.")]
+Subject = Annotated[str, typer.Option(help="Of an issuer's tokens.")]
+TokenId = Annotated[str, typer.Option(help="The `jti` of an issuer's token.")]
+IssuerOption = Annotated[str, typer.Option(help="Of the certificate or the token; the only one if empty.")]
+Shared = Annotated[bool, typer.Option("--shared", help="On the list that all replicas share, not in a file.")]
 
 
 def pki_commands() -> typer.Typer:
@@ -55,13 +71,14 @@ def pki_commands() -> typer.Typer:
 
     @pki.command("revoke")
     def pki_revoke(  # noqa: PLR0913, PLR0917  # each is an option
-        serial: Annotated[str, typer.Option(help="Of a certificate, hexadecimal.")] = "",
-        spiffe_id: Annotated[str, typer.Option(help="Of a workload.")] = "",
-        subject: Annotated[str, typer.Option(help="Of an issuer's tokens.")] = "",
-        token_id: Annotated[str, typer.Option(help="The `jti` of an issuer's token.")] = "",
-        issuer: Annotated[str, typer.Option(help="Of the certificate or the token; the only one if empty.")] = "",
+        serial: Serial = "",
+        spiffe_id: SpiffeId = "",
+        subject: Subject = "",
+        token_id: TokenId = "",
+        issuer: IssuerOption = "",
         reason: Annotated[str, typer.Option(help="For those who read the list.")] = "",
         until: Annotated[datetime | None, typer.Option(help="UTC; when the credential itself ends, say.")] = None,
+        shared: Shared = False,  # noqa: FBT002
         config: Config = default_config,
         folder: Folder = development.FOLDER,
     ) -> None:
@@ -69,24 +86,93 @@ def pki_commands() -> typer.Typer:
         with told_to_people():
             settings = settings_module.load(config)
             named = {"serial": serial, "spiffe_id": spiffe_id, "subject": subject, "token_id": token_id}
-            named = {kind: name for kind, name in named.items() if name}
-            if not spiffe_id and not issuer:
-                issuer = _only_issuer(settings, DevelopmentFiles(folder), of_tokens=not serial)
             said = {**named, "issuer": issuer, "reason": reason, "until": until and until.replace(tzinfo=UTC)}
-            try:
-                revocation = Revocation.model_validate(said)
-            except ValidationError as error:
-                raise explain(error, Revocation, lambda _: "pki revoke") from None
-            file = settings.revocation.deny_list_file
-            if file is None:
-                raise ConfigurationError("revocation.deny_list_file: is not set; name a file there")
-            is_new = revoke(file, revocation)
-            typer.echo(f"{' '.join(named.values())} {'is' if is_new else 'was already'} on {file}")
+            revocation = _revocation(settings, folder, said, "pki revoke")
+            if shared:
+                place = "the list that all replicas share"
+                is_new = _with_shared(settings, lambda items: shared_revocations.share(items, revocation))
+            else:
+                place = str(_deny_list(settings))
+                is_new = deny_list.revoke(_deny_list(settings), revocation)
+            typer.echo(f"{_name_of(named)} {'is' if is_new else 'was already'} on {place}")
+
+    @pki.command("unrevoke")
+    def pki_unrevoke(
+        serial: Serial = "",
+        spiffe_id: SpiffeId = "",
+        subject: Subject = "",
+        token_id: TokenId = "",
+        issuer: IssuerOption = "",
+        shared: Shared = False,  # noqa: FBT002
+        config: Config = default_config,
+        folder: Folder = development.FOLDER,
+    ) -> None:
+        """Take a credential from the deny-list; running services take it again within a second."""
+        with told_to_people():
+            settings = settings_module.load(config)
+            named = {"serial": serial, "spiffe_id": spiffe_id, "subject": subject, "token_id": token_id}
+            revocation = _revocation(settings, folder, {**named, "issuer": issuer}, "pki unrevoke")
+            if shared:
+                place = "the list that all replicas share"
+                was_there = _with_shared(settings, lambda items: shared_revocations.take_back(items, revocation))
+            else:
+                place = str(_deny_list(settings))
+                was_there = deny_list.take_back(_deny_list(settings), revocation)
+            typer.echo(f"{_name_of(named)} {'is taken from' if was_there else 'was not on'} {place}")
 
     return pki
 
 
-def _only_issuer(settings: Settings, files: DevelopmentFiles, *, of_tokens: bool) -> str:
+def _name_of(named: Mapping[str, str]) -> str:
+    return " ".join(name for name in named.values() if name)
+
+
+def _revocation(settings: Settings, folder: Path, said: Mapping[str, object], command: str) -> Revocation:
+    """Return what is to be revoked.
+
+    Raises:
+        ConfigurationError: the options do not say it.
+    """
+    stated = {key: value for key, value in said.items() if value}
+    if "spiffe_id" not in stated and "issuer" not in stated:
+        stated["issuer"] = _only_issuer(settings, DevelopmentFiles(folder), command, of_tokens="serial" not in stated)
+    try:
+        return Revocation.model_validate(stated)
+    except ValidationError as error:
+        raise explain(error, Revocation, lambda _: command) from None
+
+
+def _deny_list(settings: Settings) -> Path:
+    file = settings.revocation.deny_list_file
+    if file is None:
+        raise ConfigurationError("revocation.deny_list_file: is not set; name a file there")
+    return file
+
+
+def _with_shared(settings: Settings, work: Callable[[VersionedHash], Awaitable[bool]]) -> bool:
+    """Do something with what the replicas share.
+
+    Raises:
+        ConfigurationError: the store cannot be reached, or nothing is shared.
+    """
+    if settings.state is None:
+        raise ConfigurationError("state: is not set; name the store that the replicas share there")
+    patient = settings.state.model_copy(update={"timeout_seconds": PATIENCE_SECONDS})
+    store = Store(patient, settings.service.name)
+
+    async def do() -> bool:
+        try:
+            return await work(VersionedHash(store, REVOCATIONS))
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(do())
+    except StoreUnavailable as error:
+        raise ConfigurationError(f"state.redis_url: {error}; nothing may have been written, so try again") from None
+
+
+def _only_issuer(settings: Settings, files: DevelopmentFiles, command: str, *, of_tokens: bool) -> str:
     """Return the issuer that needs no name.
 
     Raises:
@@ -99,4 +185,4 @@ def _only_issuer(settings: Settings, files: DevelopmentFiles, *, of_tokens: bool
     elif files.intermediate_certificate.exists():
         pem = files.intermediate_certificate.read_bytes()
         return x509.load_pem_x509_certificate(pem).subject.rfc4514_string()
-    raise ConfigurationError("pki revoke: say whose it is by --issuer")
+    raise ConfigurationError(f"{command}: say whose it is by --issuer")

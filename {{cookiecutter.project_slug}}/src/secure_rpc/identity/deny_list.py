@@ -182,3 +182,16 @@ def revoke(path: Path, revocation: Revocation, now_seconds: float | None = None)
     is_new = revocation.entry()[:3] not in {each.entry()[:3] for each in kept}
     write(path, [*(each for each in kept if each.entry()[:3] != revocation.entry()[:3]), revocation])
     return is_new
+
+
+def take_back(path: Path, revocation: Revocation) -> bool:
+    """Take something from a deny-list; return whether it was on it.
+
+    Raises:
+        ConfigurationError: the list is wrong, or cannot be written.
+    """
+    before = read(path) if path.exists() else ()
+    kept = [each for each in before if each.entry()[:3] != revocation.entry()[:3]]
+    if len(kept) < len(before):
+        write(path, kept)
+    return len(kept) < len(before)

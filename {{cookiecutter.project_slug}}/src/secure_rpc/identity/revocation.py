@@ -5,6 +5,7 @@ Callers learn `CREDENTIAL_REVOKED` alone; log and audit which of their credentia
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
@@ -62,6 +63,33 @@ class NothingRevoked:
 
     async def keep_fresh(self, on_change: OnChange) -> None:
         """Have nothing to follow."""
+
+
+class AnyOf:
+    """A source that knows what any of several knows.
+
+    Args:
+        sources: the others.
+    """
+
+    def __init__(self, *sources: RevocationSource) -> None:
+        self._sources = sources
+
+    def check_certificate(self, certificate: Certificate) -> None:
+        """See `RevocationSource`."""
+        for source in self._sources:
+            source.check_certificate(certificate)
+
+    def check_user(self, issuer: str, subject: str, token_id: str) -> None:
+        """See `RevocationSource`."""
+        for source in self._sources:
+            source.check_user(issuer, subject, token_id)
+
+    async def keep_fresh(self, on_change: OnChange) -> None:
+        """See `RevocationSource`."""
+        async with asyncio.TaskGroup() as tasks:
+            for source in self._sources:
+                tasks.create_task(source.keep_fresh(on_change))
 
 
 class Revoked:

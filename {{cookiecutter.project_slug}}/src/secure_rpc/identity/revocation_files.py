@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cryptography import x509
+from pydantic import Field
 
 from secure_rpc.configuration import ConfigurationError, Section
 from secure_rpc.identity.certificate import Certificate
@@ -30,6 +31,8 @@ class RevocationSettings(Section):
     deny_list_file: Path | None = None  # by hand; counts from the moment it is written
     crl_files: tuple[Path, ...] = ()  # of CAs, PEM or DER; fetched by something else
     refuse_when_crl_stale: bool = True  # false lets in what the CRL that did not come may have revoked
+    max_staleness_seconds: float = Field(default=300.0, gt=0)  # of what replicas share, without being confirmed
+    refuse_when_shared_stale: bool = True  # false lets in what was revoked while the shared store was away
 
 
 class RevocationFiles:

@@ -141,6 +141,33 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemin",
         )
+        self.malformed_revocations = Gauge(
+            "secure_rpc_revocations_malformed",
+            "What stands on a list of revocations and does not count, for it is malformed.",
+            ("list",),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self.revocations_age = Gauge(
+            "secure_rpc_revocations_age_seconds",
+            "Time since a list of revocations was confirmed to be the newest.",
+            ("list",),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self.store_reachable = Gauge(
+            "secure_rpc_store_reachable",
+            "Whether the store that the replicas share answered the last time it was asked.",
+            ("store",),
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
+        self.store_failures = Counter(
+            "secure_rpc_store_failures",
+            "Attempts to have something done by the store that the replicas share, which failed.",
+            ("store",),
+            registry=self.registry,
+        )
         self.crl_next_update = Gauge(
             "secure_rpc_crl_next_update_timestamp_seconds",
             "Unix time by which the CRL of a CA should be followed by another.",

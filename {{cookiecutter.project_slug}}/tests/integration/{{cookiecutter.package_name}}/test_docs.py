@@ -20,6 +20,7 @@ from secure_rpc.dev.authority import client_request
 from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
 from secure_rpc.settings import Exchange, Settings
+from secure_rpc.state.connection import State
 from secure_rpc.state.quota import Quota
 from secure_rpc.testing.service import run_service
 
@@ -108,6 +109,7 @@ def test_the_page_on_settings_has_every_key_and_its_default() -> None:
         *defaults_of(Issuer).items(),
         *defaults_of(Introspection).items(),
         *defaults_of(Exchange).items(),
+        *defaults_of(State).items(),
         *defaults_of(Quota).items(),
     ]
     assert rows == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from secure_rpc.dev.authority import Authority, Request, expired, server_request
 from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.identity.deny_list import FOR_EVER, Entry, read
 from secure_rpc.settings import load
+
+from support.stores import RealStore
 
 ISSUER = "https://issuer.example.org"
 
@@ -179,3 +182,35 @@ def test_without_a_deny_list_nothing_can_be_revoked(machine: Machine) -> None:
     machine.config.write_bytes(orjson.dumps(data))
     said = machine.run("revoke", "--subject", "alice")
     assert "revocation.deny_list_file: is not set; name a file there" in said.output
+
+
+def test_what_was_revoked_can_be_taken_back(machine: Machine) -> None:
+    machine.run("revoke", "--subject", "alice")
+    machine.run("revoke", "--subject", "bob")
+    assert machine.run("unrevoke", "--subject", "alice").output == f"alice is taken from {machine.folder}/deny.yaml\n"
+    assert "was not on" in machine.run("unrevoke", "--subject", "alice").output
+    assert [entry.name for entry in machine.revoked] == ["bob"]
+
+
+def test_what_is_shared_is_revoked_and_taken_back_in_the_store(machine: Machine, tmp_path: Path) -> None:
+    said = machine.run("revoke", "--subject", "alice", "--shared")
+    assert (said.exit_code, "state: is not set" in said.output) == (EX_CONFIG, True)
+    store = RealStore(tmp_path / "store")
+    data = orjson.loads(machine.config.read_bytes()) | {"state": {"redis_url": store.url}}
+    machine.config.write_bytes(orjson.dumps(data))
+    said = machine.run("revoke", "--subject", "alice", "--shared")
+    assert (said.exit_code, "the shared store does not answer" in said.output) == (EX_CONFIG, True)
+    store.start()
+    try:
+        asyncio.run(store.answers())
+        for command, told in (
+            ("revoke", "alice is on"),
+            ("revoke", "alice was already on"),
+            ("unrevoke", "alice is taken from"),
+            ("unrevoke", "alice was not on"),
+        ):
+            said = machine.run(command, "--subject", "alice", "--shared")
+            assert said.output == f"{told} the list that all replicas share\n"
+    finally:
+        store.kill()
+    assert not (machine.folder / "deny.yaml").exists() or machine.revoked == []

@@ -41,6 +41,10 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_crl_next_update_timestamp_seconds",
         "secure_rpc_revocation_reloads",
         "secure_rpc_revocations",
+        "secure_rpc_revocations_age_seconds",
+        "secure_rpc_revocations_malformed",
+        "secure_rpc_store_failures",
+        "secure_rpc_store_reachable",
         "secure_rpc_tls_key_exchange_groups",
     }
 
