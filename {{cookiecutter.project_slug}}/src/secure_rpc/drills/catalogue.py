@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from secure_rpc.drills import rotation
 from secure_rpc.drills.plan import Outcome, Plan
@@ -14,7 +15,7 @@ class Drill:
     """One that can be run."""
 
     description: str
-    run: Callable[[Plan], Awaitable[Outcome]]
+    run: Callable[[Plan], Coroutine[Any, Any, Outcome]]
 
 
 DRILLS: Mapping[str, Drill] = {

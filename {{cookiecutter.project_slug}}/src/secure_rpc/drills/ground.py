@@ -77,7 +77,7 @@ class Ground:
             TimeoutError: it does not come to have it.
         """
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not reached(await self.metric(metric)):
+            while not reached(await self.metric(metric)):  # noqa: ASYNC110  # a process tells nobody
                 await asyncio.sleep(LOOK_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:

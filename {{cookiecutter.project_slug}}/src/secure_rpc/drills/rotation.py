@@ -55,9 +55,7 @@ async def run(plan: Plan) -> Outcome:
 def outcome(tallies: list[Tally]) -> Outcome:
     """Return what the steps' figures amount to."""
     problems = [problem for tally in tallies for problem in tally.problems]
-    problems += [
-        f"{tally.step}: {count} calls ended {how}" for tally in tallies for how, count in tally.failed.items()
-    ]
+    problems += [f"{tally.step}: {count} calls ended {how}" for tally in tallies for how, count in tally.failed.items()]
     problems += [f"{tally.step}: no call was made" for tally in tallies if not tally.calls]
     return Outcome(HEADER, [_row(tally) for tally in tallies], problems, {"steps": [_data(each) for each in tallies]})
 

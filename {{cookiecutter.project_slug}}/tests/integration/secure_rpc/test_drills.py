@@ -20,6 +20,10 @@ from support.processes import PROBE, PROBED, SERVED, module_of
 from support.target import CALLERS, POLICY, SETTINGS
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.iterdir()}
+
+
 async def test_certificates_ca_policy_and_workers_are_replaced_under_load_and_no_call_fails(
     application: Application, tmp_path: Path
 ) -> None:
@@ -38,7 +42,7 @@ async def test_certificates_ca_policy_and_workers_are_replaced_under_load_and_no
     config.write_bytes(orjson.dumps(merged(read_yaml(tmp_path / "usual.yaml").data, places)))
     services = pb.DESCRIPTOR.services_by_name
     methods = [method for service in services.values() for method in service.methods]
-    theirs = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    theirs = contents(tmp_path)
     said: list[str] = []
     outcome = await DRILLS["rotation"].run(
         Plan(
@@ -75,4 +79,4 @@ async def test_certificates_ca_policy_and_workers_are_replaced_under_load_and_no
     assert steps["CA: remove"]["streams_ended"] == {"UNAUTHENTICATED CERTIFICATE_UNTRUSTED": 2}
     [ended] = steps["roll of the workers"]["streams_ended"]
     assert ended.startswith("UNAVAILABLE")
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == theirs
+    assert contents(tmp_path) == theirs
