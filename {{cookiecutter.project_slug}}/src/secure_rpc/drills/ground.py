@@ -92,7 +92,7 @@ async def prepared(plan: Plan) -> AsyncIterator[Ground]:
     Raises:
         ConfigurationError: the settings, the callers or the policy are not those of development.
     """
-    with tempfile.TemporaryDirectory(prefix="drill-") as name, _own_settings():
+    with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as name, _own_settings():
         folder = Path(name)
         config, settings, files = copied(plan, folder)
         token = token_issuer(settings, files).token(find_caller(load_callers(plan.callers), plan.caller))
