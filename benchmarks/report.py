@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import plot, policy_report
+from benchmarks import handshake_report, plot, policy_report
 from benchmarks.contenders import BARE, OURS, TEXTBOOK, Contender
 from benchmarks.figures import Estimate, ratios
 from benchmarks.load import CALLS_PER_CONNECTION, CONNECTIONS
@@ -45,6 +45,7 @@ class Results:
     seconds: float  # of each run
     identity: Mapping[str, Mapping[str, float]]  # microseconds to tell who calls, by algorithm and what was done
     policy: Mapping[str, Any]  # as `benchmarks.policy` prints it
+    handshakes: Mapping[str, Any]  # as `benchmarks.handshakes` prints it
     load_before: float  # average number of other programs' threads that wanted a core
 
     def cpu(self, contender: Contender) -> list[float]:
@@ -105,6 +106,7 @@ def show(console: Console, results: Results) -> None:
     """Print the table and whether the targets are met."""
     console.print(Figures(COLUMNS, results.rows()).rich(), results.identities().rich())
     show_policy(console, results.policy)
+    show_handshakes(console, results.handshakes)
     for what, figure, target, met in results.targets():
         console.print(f"{what}: {figure}, target {target}: [{'green]met' if met else 'red]missed'}[/]")
 
@@ -114,6 +116,12 @@ def show_policy(console: Console, policy: Mapping[str, Any]) -> None:
     for table in policy_report.tables(policy).values():
         console.print(table.rich())
     console.print(policy_report.versions(policy))
+
+
+def show_handshakes(console: Console, handshakes: Mapping[str, Any]) -> None:
+    """Print what good callers feel of handshakes that fail."""
+    for table in handshake_report.tables(handshakes).values():
+        console.print(table.rich())
 
 
 def write(results: Results) -> list[str]:
@@ -137,6 +145,9 @@ def page(results: Results) -> str:
         "targets": "\n".join(goals),
         "identity": results.identities().markdown(),
         **{name: table.markdown() for name, table in policy_report.tables(results.policy).items()},
+        **{name: table.markdown() for name, table in handshake_report.tables(results.handshakes).items()},
+        "failing_per_second": f"{results.handshakes['per_second']:g}",
+        "good_per_second": f"{results.handshakes['calls_per_second']:g}",
         "policy_engines": policy_report.versions(results.policy),
         "contenders": "\n".join(f"- **{contender.name}**: {contender.what}." for contender in results.samples),
         "rounds": str(rounds),

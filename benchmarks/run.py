@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
-    parser.add_argument("--only", choices=["policy"], help="measure that alone; nothing is written")
+    parser.add_argument("--only", choices=["policy", "handshakes"], help="measure that alone; nothing is written")
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
@@ -84,7 +84,10 @@ def main() -> None:
             workspace = prepare(under_load=not arguments.only)
         if arguments.only:
             _wait_until_quiet(arguments.quiet_within)
-            report.show_policy(console, policy(workspace, quick=arguments.quick))
+            if arguments.only == "policy":
+                report.show_policy(console, policy(workspace, quick=arguments.quick))
+            else:
+                report.show_handshakes(console, handshakes(workspace, quick=arguments.quick))
             return
         results = measured(workspace, arguments)
     except FailedError as error:
@@ -100,6 +103,15 @@ def policy(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
     rounds = ("--rounds", "5", "--reloads", "1") if quick else ()
     with console.status("decisions about calls"):
         found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.policy", *rounds))
+    return found
+
+
+def handshakes(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
+    """Return what good callers feel of handshakes that fail."""
+    rounds = ("--rounds", "2", "--seconds", "3") if quick else ()
+    with running(OURS, workspace) as rig, console.status("handshakes that fail"):
+        where = (rig.server.target, rig.server.admin, workspace.certificates, rig.token)
+        found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.handshakes", *where, *rounds))
     return found
 
 
@@ -121,7 +133,8 @@ def measured(workspace: Workspace, arguments: argparse.Namespace) -> report.Resu
         samples = {rig.server.contender: rig.samples for rig in rigs}
         identity = json.loads(run(workspace.python, HERE / "identity.py", folder=workspace.service))
     decisions = policy(workspace, quick=arguments.quick)  # the servers have ended
-    results = report.Results(samples, _versions(workspace), seconds, identity, decisions, load_before)
+    failing = handshakes(workspace, quick=arguments.quick)
+    results = report.Results(samples, _versions(workspace), seconds, identity, decisions, failing, load_before)
     audited = run(
         workspace.python, "-m", "order_service", "audit", "verify", "build/audit.log", folder=workspace.service
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import policy_report, report
+from benchmarks import handshake_report, policy_report, report
 from benchmarks.contenders import ALL
 
 ROUNDS = 12
@@ -31,10 +31,21 @@ def policy(cost: float = 1.0, stall: float = 5.0, growth: float = 1.0) -> dict[s
     }
 
 
+def handshakes(ratio: float = 1.2, missing: int = 0) -> dict[str, Any]:
+    calm = {"p50_ms": 2.0, "p99_ms": 10.0}
+    return {
+        "rounds": [{"without": calm, "with": {"p50_ms": 2.5, "p99_ms": 10.0 * ratio}}] * ROUNDS,
+        "sent": {"untrusted": 2000, "not_tls": 2000},
+        "counted": {"untrusted": 2000, "not_tls": 2000 - missing, **({"other": missing} if missing else {})},
+        "per_second": 200.0,
+        "calls_per_second": 200,
+    }
+
+
 def results(**made: float) -> report.Results:
     samples = {contender: [report.Sample(100.0 + number, 3000.0, 0.3)] * ROUNDS for number, contender in enumerate(ALL)}
     return report.Results(
-        samples, {"Python": "3.11"}, 2.5, {"ES256": {"known, hot": 2.0}}, policy(**made), load_before=0.1
+        samples, {"Python": "3.11"}, 2.5, {"ES256": {"known, hot": 2.0}}, policy(**made), handshakes(), load_before=0.1
     )
 
 
@@ -51,6 +62,8 @@ def test_the_page_has_a_place_for_all_that_is_measured() -> None:
         "| x | 1.0 / 1.0 | 1.0 / 1.0 | 1.5 |",
         "regorus (not in the registry)",
         "pycasbin 1.2.3",
+        "| p99 | 10.0 | 12.0 | 1.20 (1.20 to 1.20) | <= 2 | met |",
+        "| untrusted | 2,000 | 2,000 | exactly | met |",
     ):
         assert shown in page
     lines = [line for line in page.splitlines() if line.startswith("|")]
@@ -68,9 +81,19 @@ def test_a_target_that_is_missed_says_so() -> None:
     assert targets(growth=1.5)["the same principal: 10,000 / 10"] == "**missed**"
 
 
+def test_failing_handshakes_that_slow_down_good_calls_or_are_miscounted_say_so() -> None:
+    def verdicts(found: dict[str, Any]) -> dict[str, str]:
+        return {row[0]: row[-1] for table in handshake_report.tables(found).values() for row in table.rows if row[-1]}
+
+    assert set(verdicts(handshakes()).values()) == {"met"}
+    assert verdicts(handshakes(ratio=2.1))["p99"] == "**missed**"
+    miscounted = verdicts(handshakes(missing=1))
+    assert miscounted == {"p99": "met", "untrusted": "met", "not_tls": "**missed**", "other": "**missed**"}
+
+
 def test_the_terminal_shows_the_same() -> None:
     console = Console(width=160, record=True, quiet=False, file=None)
     with console.capture() as capture:
         report.show(console, results(cost=20.0))
-    for shown in ("missed", "full chain", "ES256", "regorus", "in a process of its own"):
+    for shown in ("missed", "full chain", "ES256", "regorus", "in a process of its own", "untrusted"):
         assert shown in capture.get()

@@ -1,7 +1,10 @@
 import importlib.util
 import inspect
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import typing
 from enum import Enum
 from pathlib import Path
@@ -144,6 +147,13 @@ def test_the_page_on_calling_has_every_argument_and_its_default() -> None:
     defaults = {each.name: each.default for each in inspect.signature(connect).parameters.values()}
     needed = inspect.Parameter.empty
     assert rows == [(name, "required" if value is needed else shown(value)) for name, value in defaults.items()]
+
+
+def test_make_calls_as_alice_where_nobody_is_named() -> None:
+    make, environment = shutil.which("make"), {"PATH": os.environ["PATH"]}
+    assert make is not None
+    shown = subprocess.run([make, "-n", "call"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert " --as alice " in shown, "make has an AS of its own: the assembler"
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

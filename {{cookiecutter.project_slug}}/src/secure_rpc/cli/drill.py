@@ -1,0 +1,81 @@
+"""The commands about drills: list them, run one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+import uvloop
+
+from secure_rpc.cli import calling
+from secure_rpc.cli.loading import load_application
+from secure_rpc.cli.people import CallersFile, Config, default_callers, default_config, told_to_people
+from secure_rpc.cli.telling import rows, say
+from secure_rpc.configuration import ConfigurationError, did_you_mean
+from secure_rpc.drills.catalogue import DRILLS
+from secure_rpc.drills.plan import Plan
+
+DATA = '{"tenant": "acme", "id": "1"}'
+
+
+def commands(application_module: str) -> typer.Typer:
+    """Return the commands about drills of the service whose `APPLICATION` stands in the module."""
+    drill = typer.Typer(no_args_is_help=True)
+
+    @drill.command("list")
+    def list_drills() -> None:
+        """Say which there are."""
+        rows(("drill", "shows that"), [(name, each.description) for name, each in DRILLS.items()])
+
+    @drill.command("run")
+    def run_drill(  # noqa: PLR0913, PLR0917  # each is an option
+        name: Annotated[str, typer.Argument(help="Its name; `drill list` has them.")],
+        config: Config = default_config,
+        callers: CallersFile = default_callers,
+        caller: Annotated[str, typer.Option("--as", help="Who calls.")] = "alice",
+        method: Annotated[
+            list[str] | None, typer.Option(help="What is called; again for more. Those that fit if not given.")
+        ] = None,
+        data: Annotated[str, typer.Option(help="The request in JSON; a method takes the fields it knows.")] = DATA,
+        rate: Annotated[float, typer.Option(min=1.0, max=2000.0, help="Unary calls a second.")] = 200.0,
+        step_seconds: Annotated[float, typer.Option(min=0.0, help="How long each step is watched.")] = 3.0,
+        channels: Annotated[int, typer.Option(min=1, max=64, help="Connections that the calls are made on.")] = 4,
+        json: Annotated[Path | None, typer.Option(help="A file to write the figures to.")] = None,
+    ) -> None:
+        """Run a drill on a copy of the service of development; exits with 1 where it shows something else."""
+        with told_to_people():
+            if name not in DRILLS:
+                raise ConfigurationError(f'there is no drill "{name}"; {did_you_mean(name, DRILLS)}')
+            methods = calling.methods_of(load_application(application_module))
+            chosen = [calling.find(methods, each) for each in method or ()]
+            plan = Plan(
+                module=served_module(application_module),
+                config=config,
+                callers=callers,
+                caller=caller,
+                methods=chosen or list(methods.values()),
+                data=data,
+                every_method=list(methods.values()),
+                rate=rate,
+                step_seconds=step_seconds,
+                channels=channels,
+                say=say,
+                environment={},
+            )
+            outcome = uvloop.run(DRILLS[name].run(plan))
+        rows(outcome.header, outcome.rows)
+        say(*outcome.problems, style="red")
+        say("passed" if not outcome.problems else "NOT PASSED")
+        if json is not None:
+            json.write_bytes(orjson.dumps({"passed": not outcome.problems, **outcome.data}, option=orjson.OPT_INDENT_2))
+        sys.exit(1 if outcome.problems else 0)
+
+    return drill
+
+
+def served_module(application_module: str) -> str:
+    """Return what is run as `python -m` to serve: the package of the application."""
+    return application_module.partition(".")[0]

@@ -1,0 +1,1 @@
+"""Drills: what is claimed of a service, shown on the real service, with files of its own."""
