@@ -35,7 +35,7 @@ class Rollout(Section):
 
     candidate: str = Field(min_length=1)  # a file beside this one
     percent: float = Field(default=0.0, ge=0, le=100)  # of callers that it decides for; 0: it only watches
-    max_refusal_rise: float = Field(default=0.02, gt=0, le=1)  # share of its calls that it may refuse anew
+    max_refusal_rise: float = Field(default=0.02, gt=0, le=1)  # share of its callers whom it may refuse anew
     minimum_calls: int = Field(default=100, gt=0)  # that it decides before the share counts
     window_seconds: float = Field(default=300.0, gt=0)  # in which calls count
 
@@ -68,21 +68,40 @@ class ComparedDecision(Decision):
 
 
 class _Window:
-    """How many calls the candidate decided lately, and how many of them it alone refused."""
+    """How many calls the candidate decided lately, for how many callers, and how many of these it alone refused."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._half = seconds / 2
         self._clock = clock
         self._turned = clock()
-        self._now = self._before = (0, 0)
+        self._now = self._before = _Half(0, set(), set())
 
-    def note(self, calls: int, refused: int) -> tuple[int, int]:
+    def note(self, calls: int, share: float, *, refused: bool) -> int:
         elapsed = self._clock() - self._turned
         if elapsed >= self._half:
-            self._before = self._now if elapsed < 2 * self._half else (0, 0)
-            self._now, self._turned = (0, 0), self._clock()
-        self._now = self._now[0] + calls, self._now[1] + refused
-        return self._now[0] + self._before[0], self._now[1] + self._before[1]
+            self._before = self._now if elapsed < 2 * self._half else _Half(0, set(), set())
+            self._now, self._turned = _Half(0, set(), set()), self._clock()
+        self._now.callers.add(share)
+        if refused:
+            self._now.refused.add(share)
+        self._now = self._now._replace(calls=self._now.calls + calls)
+        return self._now.calls + self._before.calls
+
+    def rise(self, most: float) -> tuple[int, int] | None:
+        """Return of how many callers how many were refused, where that is more than a share of them."""
+        now, before = self._now, self._before
+        if len(now.refused) + len(before.refused) <= most * max(len(now.callers), len(before.callers)):
+            return None  # told without looking at each, as nearly always
+        callers, refused = len(now.callers | before.callers), len(now.refused | before.refused)
+        return (callers, refused) if refused > most * callers else None
+
+
+class _Half(NamedTuple):
+    """Half of a window; callers by their place in the shares, of which there are only so many."""
+
+    calls: int
+    callers: set[float]
+    refused: set[float]
 
 
 class Shadow:
@@ -124,7 +143,7 @@ class Shadow:
         active = self.active.decide(principal, method, metadata, request)
         candidate = self.candidate.decide(principal, method, metadata, request)
         if governs := self._governs(principal):
-            self._note(1, refused=active.allowed and not candidate.allowed)
+            self._note(1, principal, refused=active.allowed and not candidate.allowed)
             governs = self._governs(principal)  # the refusal that is one too many is not the caller's
         chosen, other = (candidate, active) if governs else (active, candidate)
         per_message = active.per_message or candidate.per_message
@@ -142,7 +161,7 @@ class Shadow:
                 direction = Direction.WOULD_ALLOW if by_candidate else Direction.WOULD_DENY
                 self._on_difference(Difference(method.path, direction, principal, tenant, active.rule, candidate.rule))
             if governs:
-                self._note(0, refused=not mine)
+                self._note(0, principal, refused=not mine)
 
         return ComparedDecision(
             allowed=True,
@@ -157,15 +176,17 @@ class Shadow:
     def _governs(self, principal: Principal) -> bool:
         return bool(self.percent) and share_of(principal) < self.percent
 
-    def _note(self, calls: int, *, refused: bool) -> None:
-        decided, refusals = self._window.note(calls, int(refused))
-        if decided < self.rollout.minimum_calls or refusals <= self.rollout.max_refusal_rise * decided:
+    def _note(self, calls: int, principal: Principal, *, refused: bool) -> None:
+        """Count callers, not calls: whoever is to lose access could take the candidate back by calling on and on."""
+        decided = self._window.note(calls, share_of(principal), refused=refused)
+        rise = self._window.rise(self.rollout.max_refusal_rise) if decided >= self.rollout.minimum_calls else None
+        if rise is None:
             return
         if self.percent:
             self.percent = 0.0
             self._on_rollback(
-                f"of {decided} calls that the candidate decided, it refused {refusals} that the active policy allows; "
-                f"{self.rollout.max_refusal_rise:.2%} may be"
+                f"of {rise[0]} callers that the candidate decided for, it refused {rise[1]} "
+                f"what the active policy allows; {self.rollout.max_refusal_rise:.2%} may be"
             )
 
 

@@ -83,7 +83,7 @@ async def test_a_bad_candidate_at_ten_percent_takes_itself_back(
     assert refused == CANARIES[:4]  # the fifth call that it decides is the first that counts, and is not refused
     assert target.service.metric("secure_rpc_policy_rollbacks_total") == 1
     assert target.service.metric("secure_rpc_policy_rollout_percent") == 0
-    assert "of 5 calls that the candidate decided, it refused 5 that the active policy allows" in caplog.text
+    assert "of 5 callers that the candidate decided for, it refused 5 what the active policy allows" in caplog.text
     assert set((await call_as_everybody(target)).values()) == {C.OK}
     await target.service.server.platform.policy.reload()  # whatever makes the files be read again
     assert set((await call_as_everybody(target)).values()) == {C.OK}

@@ -119,7 +119,7 @@ def test_a_candidate_that_refuses_too_much_is_taken_back_before_it_refuses_the_c
     assert call_as_many(shadow, 9) == [False] * 9
     assert call_as_many(shadow, 5) == [True] * 5
     assert told.rollbacks == [
-        "of 10 calls that the candidate decided, it refused 10 that the active policy allows; 50.00% may be"
+        "of 1 callers that the candidate decided for, it refused 1 what the active policy allows; 50.00% may be"
     ]
 
 
@@ -135,6 +135,15 @@ def test_what_both_refuse_and_what_only_the_candidate_allows_takes_nothing_back(
     shadow, told = compare(giving("others"), giving("staff"), percent=100, minimum_calls=1, max_refusal_rise=0.01)
     nobody = Principal(issuer=ISSUER, subject="nobody")
     assert [shadow.decide(who, READ).allowed for who in (ALICE, nobody) * 20] == [True, False] * 20
+    assert told.rollbacks == []
+
+
+def test_who_loses_access_cannot_take_the_candidate_back_by_calling_on_and_on(compare: Compare) -> None:
+    shadow, told = compare(giving("staff"), giving("kept"), percent=100, minimum_calls=10, max_refusal_rise=0.1)
+    for number in range(20):
+        groups = frozenset({"staff", "kept"})
+        assert shadow.decide(Principal(issuer=ISSUER, subject=f"user-{number}", groups=groups), READ).allowed
+    assert call_as_many(shadow, 1000) == [False] * 1000
     assert told.rollbacks == []
 
 
