@@ -68,6 +68,8 @@ class Contract:
     quota_class: str = ""
     max_request_bytes: int = 0  # 0: the limit of the settings
     audit_fields: tuple[str, ...] = ()
+    signed: bool = False
+    any_caller: bool = False  # whose identity is verified
 
 
 @dataclass(frozen=True, slots=True)

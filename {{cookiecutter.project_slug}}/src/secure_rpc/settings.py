@@ -24,6 +24,7 @@ from secure_rpc.configuration import (
     read_yaml,
 )
 from secure_rpc.identity.revocation_files import RevocationSettings
+from secure_rpc.quota import Quota
 from secure_rpc.sections import (
     Audit,
     Authentication,
@@ -42,7 +43,6 @@ from secure_rpc.sections import (
     Tls,
 )
 from secure_rpc.state.connection import State
-from secure_rpc.state.quota import Quota
 
 __all__ = [
     "CONFIG_VARIABLE",

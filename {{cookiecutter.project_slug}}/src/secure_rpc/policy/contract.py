@@ -94,6 +94,8 @@ def _from_proto(access: access_pb2.Access) -> Contract:
         quota_class=access.quota_class,
         max_request_bytes=access.max_request_bytes,
         audit_fields=tuple(access.audit_fields),
+        signed=access.signed,
+        any_caller=access.any_caller,
     )
 
 
@@ -101,8 +103,14 @@ def _check_permissions(path: str, contract: Contract) -> None:
     named = contract.permissions + contract.any_permissions
     if contract.public and named:
         raise ConfigurationError(f"{path}: is public and asks for permissions; keep one of the two")
-    if not contract.public and not named:
-        raise ConfigurationError(f'{path}: asks for no permission; name one, or say "public: true" if that is meant')
+    if contract.any_caller and (named or contract.public):
+        raise ConfigurationError(
+            f"{path}: is open to any caller, and says who may call it besides; keep one of the two"
+        )
+    if not (contract.public or contract.any_caller or named):
+        raise ConfigurationError(
+            f'{path}: asks for no permission; name one, or say "any_caller: true" or "public: true" if that is meant'
+        )
     for option in ("tenant_field", "quota_class"):
         if contract.public and getattr(contract, option):
             raise ConfigurationError(

@@ -18,6 +18,7 @@ from secure_rpc.policy.document import PolicyDocument
 from secure_rpc.policy.entries import NEVER, Entry, entries_of
 
 REMEMBERED_PRINCIPALS = 10_000
+ANY_CALLER = "the method is open to any caller whose identity is verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,8 @@ class Engine:
             if not several:
                 return self._denied(f"no binding gives one of {', '.join(contract.any_permissions)}")
             used.append(functools.reduce(_either, several))
+        if contract.any_caller:
+            return Decision(allowed=True, rule=ANY_CALLER, policy=self.version)
         if not used:
             return self._denied("the method asks for no permission")
         return used[0] if len(used) == 1 else functools.reduce(_both, used)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
-from secure_rpc.state.quota import Quota, QuotaKey, QuotaStore
+from secure_rpc.quota import Quota, QuotaKey
+from secure_rpc.state.quotas import QuotaStore
 
 DEFAULT_CLASS = "default"
 

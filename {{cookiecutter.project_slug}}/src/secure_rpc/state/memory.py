@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from secure_rpc.quota import Quota, QuotaKey
 from secure_rpc.state.nonces import StoreUnavailable
-from secure_rpc.state.quota import Quota, QuotaKey
 
 ROUNDING = 0.01  # of the time one call costs: sums of floats must not take the last call of a burst away
 SWEPT_PER_CALL = 2  # old entries looked at on each call: the work of forgetting never comes all at once

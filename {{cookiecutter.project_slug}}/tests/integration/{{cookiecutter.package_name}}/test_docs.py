@@ -24,7 +24,7 @@ from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
 from secure_rpc.settings import Exchange, Settings
 from secure_rpc.state.connection import State
-from secure_rpc.state.quota import Quota
+from secure_rpc.quota import Quota
 from secure_rpc.testing.service import run_service
 
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2 as pb

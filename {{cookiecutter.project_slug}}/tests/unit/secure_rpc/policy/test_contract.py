@@ -58,6 +58,10 @@ def test_a_public_method_asks_for_nothing(method: MakeMethod) -> None:
     assert contracts().of(PATH, method(Access(public=True))) == Contract(public=True)
 
 
+ASKS_FOR_NOTHING = 'asks for no permission; name one, or say "any_caller: true" or "public: true" if that is meant'
+OPEN_AND_MORE = "is open to any caller, and says who may call it besides; keep one of the two"
+
+
 @pytest.mark.parametrize("descriptor", [True, False])
 def test_a_contract_of_the_settings_is_for_methods_without_a_rule(method: MakeMethod, *, descriptor: bool) -> None:
     foreign = {PATH: ForeignContract(permissions=("things.read",), any_permissions=("things.list",))}
@@ -103,8 +107,11 @@ def test_a_rule_in_proto_and_settings_is_refused(method: MakeMethod) -> None:
             Access(public=True, quota_class="bulk"),
             "is public, so its quota_class would count for nobody; remove one of the two",
         ),
-        (Access(), 'asks for no permission; name one, or say "public: true" if that is meant'),
-        (Access(tenant_field="tenant"), 'asks for no permission; name one, or say "public: true" if that is meant'),
+        (Access(), 'asks for no permission; name one, or say "any_caller: true" or "public: true" if that is meant'),
+        (
+            Access(tenant_field="tenant"),
+            'asks for no permission; name one, or say "any_caller: true" or "public: true" if that is meant',
+        ),
         (Access(permissions=["read"]), 'the permission "read" is not of the form "things.verb"'),
         (Access(permissions=["Things.read"]), 'the permission "Things.read" is not of the form "things.verb"'),
         (Access(permissions=["things.*"]), 'the permission "things.*" is not of the form "things.verb"'),

@@ -67,6 +67,14 @@ def test_a_method_that_asks_for_nothing_is_refused_even_to_those_who_have_everyt
     assert not decision.covers("acme")
 
 
+def test_a_method_for_any_caller_is_allowed_without_a_binding_and_touches_nobodys_data(engine: MakeEngine) -> None:
+    open_to_all = Method("/things.v1.Things/Who", Patience(1), contract=Contract(any_caller=True))
+    for who in (user(), workload()):
+        decision = engine().decide(who, open_to_all)
+        assert decision.allowed
+        assert not decision.covers("acme")
+
+
 def test_the_rule_says_what_is_missing_or_which_binding_gave_it(engine: MakeEngine) -> None:
     made = engine(
         binding("reader", {"issuer": ISSUER, "group": "a"}), binding("reader", {"issuer": ISSUER, "group": "b"})

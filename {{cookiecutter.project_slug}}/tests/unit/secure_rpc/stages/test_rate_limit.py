@@ -11,9 +11,9 @@ from google.rpc import error_details_pb2
 
 from secure_rpc import errors
 from secure_rpc.call import Call, Method, Principal
+from secure_rpc.quota import Quota
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.state.memory import MemoryQuotas
-from secure_rpc.state.quota import Quota
 
 MakeCall: TypeAlias = Callable[..., Call]
 MakeMethod: TypeAlias = Callable[..., Method]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from secure_rpc.quota import Quota, QuotaKey
 from secure_rpc.state.memory import MemoryQuotas
-from secure_rpc.state.quota import Quota, QuotaKey
 
 
 @dataclass

@@ -1,9 +1,9 @@
-"""Quotas by the generic cell rate algorithm (GCRA, ITU-T I.371): one number per caller, no window to game."""
+"""How many calls a caller may make: what settings and policy say, and stages and stores keep."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -34,14 +34,3 @@ class QuotaKey(NamedTuple):
     principal: str
     tenant: str
     quota_class: str
-
-
-class QuotaStore(Protocol):
-    """Where it stands what callers have used up."""
-
-    async def take(self, key: QuotaKey, quota: Quota) -> float:
-        """Count a call.
-
-        Returns:
-            0 where it is within the quota, else the seconds after which it would be.
-        """
