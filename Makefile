@@ -38,7 +38,7 @@ $(VENV)/.stamp: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"$(PYTHON) is {sys.version.split()[0]}; 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo "setting up $(VENV)"
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --allow-existing -p $(PYTHON) $(VENV) && uv pip sync -q --require-hashes --python $(BIN)/python requirements/dev.txt; \
+	  uv venv -q --allow-existing -p $(PYTHON) $(VENV) && uv pip sync -q --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt; \
 	fi
