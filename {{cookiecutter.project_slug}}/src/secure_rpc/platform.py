@@ -175,7 +175,6 @@ class Platform:
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
-        self.sessions.check(self.settings.workers)
         protected = [method.path for method in methods if method.contract.replay_protected]
         if protected and self.settings.workers > 1 and isinstance(self._nonces, MemoryNonces):
             raise ConfigurationError(
@@ -183,6 +182,7 @@ class Platform:
                 "remembers nonces by itself: a call that was captured could be made again at another worker; "
                 'set "workers: 1"'
             )
+        self.sessions.check(self.settings.workers)
 
     def _refresh(self) -> None:
         use = self.identities.use
