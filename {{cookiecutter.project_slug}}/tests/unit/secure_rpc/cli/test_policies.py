@@ -32,7 +32,7 @@ def test_check_says_what_it_saw(shell: Shell) -> None:
     done = shell.run("check")
     assert (done.code, done.err) == (0, "")
     assert re.sub(r"\b[0-9a-f]{12}\b", "HASH", done.out).splitlines() == [
-        "policy.yaml: policy HASH, 1 role, 1 binding, 1 permission given, for 14 methods",
+        "policy.yaml: policy HASH, 1 role, 1 binding, 1 permission given, for 15 methods",
         "next.yaml: candidate HASH, for 5 % of callers",
         "policy_test.yaml: 5 cases, 22 calls",
         "no warnings",
