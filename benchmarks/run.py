@@ -69,7 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
-    parser.add_argument("--only", choices=["policy", "handshakes", "streams"], help="measure that alone; nothing is written")
+    parser.add_argument(
+        "--only", choices=["policy", "handshakes", "streams"], help="measure that alone; nothing is written"
+    )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"

@@ -196,6 +196,10 @@ def test_who_can_names_each_description_and_where_it_stands(shell: Shell) -> Non
     )
     assert len(other) == 2
     assert "everybody with a trusted certificate" in shell.run("who-can", "Public").out
+    assert "open to any caller whose identity is verified" in shell.run("who-can", "Refresh").out
+    explained = shell.run("explain", "mallory", "Refresh").out
+    assert "ALLOWED" in explained
+    assert "which bindings give that" not in explained
     shell.write("none.yaml", "version: 1\nroles: {}\n")
     assert shell.run("who-can", "Unary", "--file", "none.yaml").out == "nobody may call /probe.v1.ProbeService/Unary\n"
 

@@ -18,9 +18,8 @@ from support.stores import real_store
 
 NOW = 4_000_000_000.0  # far off: the store has a clock of its own
 ALICE = Owner("spiffe://example.org/client/web", "https://issuer.example.org", "alice")
-RULES = (
-    "~{orders}:session:* +hello +auth +select +eval +hget +hset +pexpireat +hmget +unlink"  # as docs/streams.md has it
-)
+# as docs/streams.md has it
+RULES = "~{orders}:session:* +hello +auth +eval +hget +hset +pexpireat +hmget +unlink"
 
 
 def record(until: float, latest: float = float("inf")) -> SessionRecord:
@@ -61,6 +60,10 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
         store = Store(settings, "orders")
         yield Kept(store)
         await store.close()
+
+
+def test_the_page_names_the_rights_that_are_needed() -> None:
+    assert RULES.replace("orders", "service name") in Path("docs/streams.md").read_text(encoding="utf-8")
 
 
 async def test_what_is_put_is_read_and_removed(kept: Kept) -> None:
