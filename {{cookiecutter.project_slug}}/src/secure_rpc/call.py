@@ -65,6 +65,7 @@ class Call:
         "_was_cut",
         "context",
         "ends_at_seconds",
+        "gate",
         "metadata",
         "method",
         "path",
@@ -76,6 +77,7 @@ class Call:
         "response_checks",
         "reviews",
         "rule",
+        "session",
         "tenant",
         "workload",
     )
@@ -94,6 +96,8 @@ class Call:
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last
+        self.session: Any = None  # of a call that lasts: until when it may, and what it tells of that
+        self.gate: Any = None  # what messages wait for before they go on, while there is something to wait for
         self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
         self.reply: bytes | None = None
         self._address = ""
@@ -180,6 +184,8 @@ class Call:
             raise self.refusal
         try:
             message = await (self._read() if self.method.request_streaming else self.request())
+            if self.gate is not None:
+                await self.gate.before_receive()
             if message is not EOF:
                 self._check(message)
         except errors.StatusError as error:
@@ -190,6 +196,8 @@ class Call:
     async def send(self, message: Any) -> None:
         """Check, encode and write one message of a response stream."""
         try:
+            if self.gate is not None:
+                await self.gate.before_send()
             await self.context.write(self.encode(message))
         except grpc.aio.InternalError:  # the stream broke: be cancelled here, not amid the handler's clean-up
             await asyncio.sleep(CANCELLATION_DELAY_SECONDS)

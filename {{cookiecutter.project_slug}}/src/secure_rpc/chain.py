@@ -204,6 +204,11 @@ class HandlerContext:
         """Write one response."""
         await self._call.send(message)
 
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        """Send the metadata, with what the call's session has to tell."""
+        session = self._call.session
+        await (self._grpc if session is None else session).send_initial_metadata(metadata)
+
     async def abort(self, code: Any, details: str = "", trailing_metadata: errors.Metadata = ()) -> NoReturn:
         """End the call with a status; sticks even where the handler swallows it."""
         error = errors.of(code, details or self._grpc.details(), tuple(trailing_metadata or ()))

@@ -32,11 +32,14 @@ from secure_rpc.stages.error_boundary import ErrorBoundary
 from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.stages.replay import Replay
+from secure_rpc.stages.sessions import Sessions
+from secure_rpc.stages.stream_limits import StreamLimits
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
 from secure_rpc.state.nonces import NonceStore
 from secure_rpc.state.redis import Store
+from secure_rpc.state.redis_sessions import RedisSessions
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls.floor import TlsVersion
@@ -62,7 +65,7 @@ class Platform:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.live = LiveStreams()
+        self.live = LiveStreams(self.metrics.sessions.cut)
         self.store = self._shared_store()
         self._trust = Trust(settings, self.metrics, self.live, self.store)
         self.certificates = self._trust.certificates
@@ -81,7 +84,7 @@ class Platform:
             size=settings.authentication.remembered_identities,
             on_reload=lambda good: self.metrics.policy_reloads.labels("ok" if good else "refused").inc(),
         )
-        self._active_policy = active
+        self.active_policy = active
         self.tokens = TokenVerifier(
             settings.authentication.issuers,
             on_retired=self._forget_identities,
@@ -122,12 +125,24 @@ class Platform:
         self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
         self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
         self.replay = Replay(self._nonces, settings.replay.window_seconds)
+        self.sessions = Sessions(
+            settings.sessions,
+            self.live,
+            self.identities.certificate_ends,
+            limits=StreamLimits.of(settings.limits),
+            store=RedisSessions(self.store) if self.store is not None else None,
+        )
         self.validation = Validation()
         self.metrics.before_scrape(self._refresh)
 
     async def keep_trust_fresh(self) -> None:
         """Follow the files of certificates, CAs and revocations, until cancelled."""
         await self._trust.keep_fresh(self.identities)
+
+    async def keep_reviewing(self) -> None:
+        """Judge streams again from time to time, until cancelled."""
+        if self.settings.sessions.review_seconds:
+            await self.live.keep_reviewing(self.settings.sessions.review_seconds)
 
     async def read_shared(self) -> None:
         """Learn what the replicas share, before the first call; a store that does not answer keeps nobody waiting."""
@@ -144,6 +159,7 @@ class Platform:
 
     async def close_store(self) -> None:
         """Close the connections to what the replicas share."""
+        await self.sessions.close()
         if self.store is not None:
             await self.store.close()
 
@@ -166,6 +182,7 @@ class Platform:
                 "remembers nonces by itself: a call that was captured could be made again at another worker; "
                 'set "workers: 1"'
             )
+        self.sessions.check(self.settings.workers)
 
     def _refresh(self) -> None:
         use = self.identities.use
@@ -177,7 +194,8 @@ class Platform:
             self.metrics.issuer_keys_age.labels(issuer).set(store.age_seconds)
         if self.store is not None:
             self.metrics.store_reachable.labels("redis").set(self.store.is_reachable)
-        shadow = self._active_policy.shadow
+        shadow = self.active_policy.shadow
+        self.metrics.sessions.live.set(len(self.sessions))
         self.metrics.policy_loaded.set(self.policy.loaded_seconds)
         self.metrics.policy_rollout.set(shadow.percent if shadow is not None else 0)
 

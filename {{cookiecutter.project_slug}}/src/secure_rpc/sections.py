@@ -161,6 +161,9 @@ class Limits(Section):
     connection_idle_seconds: Seconds = 300.0
     connection_age_seconds: Seconds = 1800.0
     connection_age_grace_seconds: Seconds = 30.0
+    stream_messages_per_second: float = Field(default=0.0, ge=0)  # that one stream brings; 0: any
+    stream_message_burst: int = Field(default=0, ge=0)  # of them at once; 0: as many as in a second
+    stream_messages: int = Field(default=0, ge=0)  # that one stream brings in all; 0: any
     keepalive_interval_seconds: Seconds = 60.0  # clients that ping more often are taken for attackers
     keepalive_without_calls: bool = False  # true lets them ping as often on connections that have nothing to do
 

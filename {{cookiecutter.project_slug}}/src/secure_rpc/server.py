@@ -26,10 +26,11 @@ from secure_rpc.exchange import TokenExchange
 from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
+from secure_rpc.sessions import SessionRefresh
 from secure_rpc.settings import Limits, ServingLoop, Settings
 from secure_rpc.telemetry.handshakes import failures_read
 from secure_rpc.tls import floor, handshake
-from secure_rpc.v1 import exchange_pb2_grpc
+from secure_rpc.v1 import exchange_pb2_grpc, session_pb2_grpc
 from secure_rpc.workers.control import Control
 
 # How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
@@ -93,6 +94,10 @@ class Server:
             exchange_pb2_grpc.add_TokenExchangeServiceServicer_to_server(
                 TokenExchange(exchange, self.platform.tokens.verify), cast("grpc.aio.Server", self.chain)
             )
+        if settings.sessions.refresh:
+            platform = self.platform
+            refresh = SessionRefresh(platform.sessions, platform.active_policy, platform.metrics.sessions)
+            session_pb2_grpc.add_SessionServiceServicer_to_server(refresh, cast("grpc.aio.Server", self.chain))
         self.platform.check(self.chain.methods)
         self.port = 0
         self._is_worker = control is not None
@@ -148,6 +153,7 @@ class Server:
             self.platform.tokens.keep_fresh(),
             self.platform.policy.keep_fresh(),
             self.platform.keep_trust_fresh(),
+            self.platform.keep_reviewing(),
         )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)

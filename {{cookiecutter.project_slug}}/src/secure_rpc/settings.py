@@ -43,6 +43,7 @@ from secure_rpc.sections import (
     Tls,
 )
 from secure_rpc.state.connection import State
+from secure_rpc.state.sessions import SessionSettings
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
     )  # by class; "default" for methods that name none
     remembered_callers: Positive = 100_000  # for quotas
     replay: Replay = Replay()
+    sessions: SessionSettings = SessionSettings()
     audit: Audit
     logging: Logging = Logging()
     shutdown: Shutdown = Shutdown()

@@ -124,15 +124,33 @@ class Identities:
         self._certificate_of = certificate_of
         self.forget()
 
-    def review(self, shown: Shown, principal: Principal) -> None:
+    def review(self, shown: Shown, principal: Principal, renewed_by: Peer | None = None) -> None:
         """Refuse a caller who was verified before, where what was shown would not be believed any more.
+
+        Args:
+            shown: by the call.
+            principal: who makes it; of late, where the call goes on with another credential.
+            renewed_by: who showed that credential. Its certificate counts then, and that of the connection may have
+                ended, but not been revoked: whoever has its key has the connection.
 
         Raises:
             Unauthenticated: the certificate is out of its time or not trusted, or a credential is revoked.
             Unavailable: whether it is revoked cannot be told just now.
         """
-        self._valid(self._certificate_of(shown.certificate_pem, shown.chain_pem))
+        certificate = self._certificate_of(shown.certificate_pem, shown.chain_pem)
+        if renewed_by is not None:
+            self._revocations.check_certificate(certificate)
+            certificate = self._certificate_of(renewed_by.certificate_pem, renewed_by.chain_pem)
+        self._valid(certificate)
         self._check_user(principal)
+
+    def certificate_ends(self, peer: Peer) -> float:
+        """Return the Unix time at which the certificate of a peer ends.
+
+        Raises:
+            Unauthenticated: it is not accepted.
+        """
+        return self._certificate_of(peer.certificate_pem, peer.chain_pem).not_after_seconds
 
     def workload_of(self, peer: Peer) -> str:
         """Return the workload that the certificate names, "" where it is not accepted."""

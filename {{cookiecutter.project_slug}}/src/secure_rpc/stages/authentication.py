@@ -45,7 +45,7 @@ class Authentication:
         def accept(call: Call, shown: Shown, principal: Principal) -> None:
             call.principal, call.workload = principal, principal.workload
             if lasts:
-                call.review_with(lambda: identities.review(shown, principal))
+                call.review_with(lambda: identities.review(shown, call.principal or principal, _renewed_by(call)))
 
         def authenticate(call: Call, proceed: Proceed) -> Awaitable[None]:
             check_transport(call)
@@ -85,3 +85,8 @@ class Authentication:
     def _check_transport(self, call: Call) -> None:
         if self._tls_1_3_only and call.peer.tls_version != TLS_1_3:
             raise errors.Unauthenticated("TLS 1.3 is required", reason="TLS_VERSION_REFUSED")
+
+
+def _renewed_by(call: Call) -> Peer | None:
+    """Return who has shown the credential by which a call goes on, None where it is the one it began with."""
+    return call.session.renewed_by if call.session is not None else None
