@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -37,6 +38,15 @@ class MemoryQuotas:
             del self._due[next(iter(self._due))]
         self._sweep(now)
         return early if refused else 0.0
+
+    def remaining(self, key: QuotaKey, quota: Quota) -> int:
+        """Return how many calls could be made now; see `QuotaStore`."""
+        now = self._clock()
+        ahead = max(self._due.get(key, now) - now, 0.0)
+        return max(0, (quota.burst or quota.calls) - math.ceil(ahead / quota.interval_seconds - ROUNDING))
+
+    async def close(self) -> None:
+        """Do nothing: nothing is taken ahead."""
 
     def _sweep(self, now: float) -> None:
         for _ in range(SWEPT_PER_CALL):
