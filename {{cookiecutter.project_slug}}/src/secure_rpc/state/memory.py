@@ -43,7 +43,7 @@ class MemoryQuotas:
         """Return how many calls could be made now; see `QuotaStore`."""
         now = self._clock()
         ahead = max(self._due.get(key, now) - now, 0.0)
-        return max(0, (quota.burst or quota.calls) - math.ceil(ahead / quota.interval_seconds - ROUNDING))
+        return max(0, quota.size - math.ceil(ahead / quota.interval_seconds - ROUNDING))
 
     async def close(self) -> None:
         """Do nothing: nothing is taken ahead."""

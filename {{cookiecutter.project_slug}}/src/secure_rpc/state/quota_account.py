@@ -11,11 +11,6 @@ SHARE = 10  # of the burst, one in so many may be reserved, by all replicas toge
 WINDOW_SECONDS = 1.0  # a caller's rate is that of this time; so many calls are reserved for it
 
 
-def burst_of(quota: Quota) -> int:
-    """Return how many calls may come at once."""
-    return quota.burst or quota.calls
-
-
 class Account:
     """One caller's.
 
@@ -58,7 +53,7 @@ class Account:
     def set_quota(self, quota: Quota) -> None:
         """Go by a quota from now on."""
         self.quota = quota
-        self.burst = burst_of(quota)
+        self.burst = quota.size
         self.share = self.burst // SHARE
         self.refused_until = 0.0
         self.left = self.burst  # as the store said

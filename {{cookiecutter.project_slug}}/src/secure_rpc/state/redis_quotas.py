@@ -12,7 +12,7 @@ from contextvars import Context
 from itertools import count, islice
 
 from secure_rpc.quota import Quota, QuotaKey
-from secure_rpc.state.quota_account import SHARE, Account, Need, burst_of
+from secure_rpc.state.quota_account import SHARE, Account, Need
 from secure_rpc.state.quota_script import LAPSES_SECONDS, Answer, Ask, QuotaScript
 from secure_rpc.state.quotas import QuotaStore
 from secure_rpc.state.redis import Store, StoreUnavailable
@@ -76,7 +76,7 @@ class RedisQuotas:
         self._trips: set[asyncio.Task[None]] = set()
         self._soon: asyncio.Handle | None = None
         self._look: asyncio.TimerHandle | None = None
-        self.asked = 0  # round trips
+        self.round_trips = 0
 
     async def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call; see `QuotaStore`.
@@ -86,7 +86,7 @@ class RedisQuotas:
         """
         now = self._clock()
         account = self._account(key, quota, now)
-        if account.stock and now < account.lasts_until:
+        if account.stock:
             account.stock -= 1
             account.used += 1
             if 2 * account.stock <= account.target and not account.asking:
@@ -109,7 +109,7 @@ class RedisQuotas:
         """Return how many calls could be made now, by what the store said last; see `QuotaStore`."""
         account = self._accounts.get(key)
         if account is None or account.quota is not quota or account.left_at is None:
-            return quota.burst or quota.calls
+            return quota.size
         since = self._clock() - account.left_at
         return min(account.burst, account.left + account.stock + int(since / quota.interval_seconds))
 
@@ -213,13 +213,13 @@ class RedisQuotas:
             used, account.used = account.used, 0
         need.expects = account.stock > 0
         waiting = sum(not waiter.done() for waiter in need.waiters)
-        interval, burst = need.quota.interval_seconds, burst_of(need.quota)
+        interval, burst = need.quota.interval_seconds, need.quota.size
         share = burst // SHARE
         return Ask(account.name, need.holder, interval, burst, share, waiting, need.ahead, used, need.back)
 
     async def _travel(self, needs: list[Need], asks: list[Ask]) -> None:
         sent = self._clock()
-        self.asked += 1
+        self.round_trips += 1
         try:
             answers = await self._store.run(lambda client: self._script.run(client, asks))
         except StoreUnavailable as error:
