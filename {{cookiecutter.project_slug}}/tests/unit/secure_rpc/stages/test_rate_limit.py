@@ -99,9 +99,11 @@ async def test_all_calls_are_told_what_is_left_where_that_is_set(method: MakeMet
             ("ratelimit-policy", '"default";q=2;w=4'),
             ("ratelimit", f'"default";r={left};t={seconds}'),
         )
-        assert await attempt(silent, method(), made := call(user())) is None
+        made = call(user())
+        assert await attempt(silent, method(), made) is None
         assert made.context.trailers == ()
-    assert await attempt(telling, method(), made := call(user())) is not None
+    made = call(user())
+    assert await attempt(telling, method(), made) is not None
     assert made.context.trailers == ()  # the refusal has them
 
 
