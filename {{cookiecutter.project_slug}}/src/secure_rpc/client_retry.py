@@ -75,5 +75,5 @@ def wait_seconds(error: grpc.aio.AioRpcError, domain: str) -> float | None:
     with suppress(DecodeError):
         found = [detail.Unpack(kind) for detail in status.details for kind in (info, retry)]
         if any(found) and info.domain == domain and info.reason in REASONS and retry.HasField("retry_delay"):
-            return max(0.0, retry.retry_delay.ToMicroseconds() / 1e6)
+            return max(0.0, float(retry.retry_delay.ToMicroseconds()) / 1e6)
     return None

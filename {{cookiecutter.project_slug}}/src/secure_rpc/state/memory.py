@@ -30,7 +30,8 @@ class MemoryQuotas:
     async def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call; see `QuotaStore`."""
         now = self._clock()
-        due = max(self._due.pop(key, now), now)
+        most = now + quota.size * quota.interval_seconds  # more is left of another quota, that this one takes over from
+        due = max(min(self._due.pop(key, now), most), now)
         early = due - now - quota.tolerance_seconds
         refused = early > ROUNDING * quota.interval_seconds
         self._due[key] = due if refused else due + quota.interval_seconds

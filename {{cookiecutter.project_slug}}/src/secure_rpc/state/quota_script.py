@@ -149,7 +149,7 @@ class QuotaScript:
     async def _try(self, client: Redis, asks: Sequence[Ask]) -> list[object]:
         pipe = client.pipeline(transaction=False)
         for ask in asks:
-            pipe.execute_command("EVALSHA", self._digest, 1, *ask.arguments())  # type: ignore[no-untyped-call]
+            pipe.execute_command("EVALSHA", self._digest, 1, *ask.arguments())
         return cast("list[object]", await pipe.execute(raise_on_error=False))
 
 

@@ -163,6 +163,17 @@ async def test_another_quota_counts_from_the_next_call_on(four: Replicas) -> Non
     assert await four.taken(much, 200, who=key("bob")) == 100
 
 
+async def test_what_remains_is_told_by_what_the_store_said_last(four: Replicas) -> None:
+    quota = Quota(calls=20, period_seconds=20)
+    assert four.all[0].remaining(key(), quota) == 20
+    for left in (19, 18, 17):
+        await four.taken(quota, 1)
+        await four.settled()
+        assert four.all[0].remaining(key(), quota) == left
+    await four.pass_(2 * SECOND)
+    assert four.all[0].remaining(key(), quota) == 19
+
+
 async def test_calls_of_one_moment_go_to_the_store_together(four: Replicas) -> None:
     quota = Quota(calls=5)
     found = await asyncio.gather(*(four.all[0].take(key(str(number % 20)), quota) for number in range(200)))
@@ -197,7 +208,7 @@ async def test_hostile_values_in_the_store_cost_one_caller_its_quota_at_most(
     quota, replica = Quota(calls=100), four.all[0]
     name = replica._name(key())
     command, *values = hostile
-    await four.stores[0].run(lambda client: client.execute_command(command, name, *values))
+    await four.stores[0].run(lambda client: client.execute_command(command, name, *values))  # type: ignore[no-untyped-call]
     assert 0 <= await four.taken(quota, 200) <= 100
     assert await four.taken(quota, 200, who=key("bob")) == 100
     await four.pass_(2 * SECOND)
