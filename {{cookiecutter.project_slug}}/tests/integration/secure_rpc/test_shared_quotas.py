@@ -29,6 +29,7 @@ from support.quotas import key
 from support.stores import RealStore, real_store
 from support.target import reason_of, run_target
 
+[RULE] = [line for line in Path("docs/quotas.md").read_text().splitlines() if line.startswith("user quotas")]
 QUOTA = Quota(calls=8, period_seconds=1_000_000)
 
 
@@ -113,14 +114,14 @@ async def test_four_processes_at_full_load_let_through_what_the_quota_allows(sto
 
 
 async def test_the_store_needs_to_allow_no_more_than_the_page_says(tmp_path: Path) -> None:
-    rule = next(line for line in Path("docs/quotas.md").read_text().splitlines() if line.startswith("user quotas"))
-    (tmp_path / "users.acl").write_text(f"user default off\n{rule}\n")
+    (tmp_path / "users.acl").write_text(f"user default off\n{RULE}\n")
     (tmp_path / "password").write_text("correct-horse")
     async with real_store(tmp_path / "store", "--aclfile", str(tmp_path / "users.acl")) as guarded:
         state = State(redis_url=guarded.url, timeout_seconds=5, username="quotas", password_file=tmp_path / "password")
         connection = Store(state, "orders")
         quotas = RedisQuotas(connection, 5, None)
         assert [await quotas.take(key(), QUOTA) == 0 for _ in range(9)] == [True] * 8 + [False]
+        await quotas.close()
         await connection.close()
 
 

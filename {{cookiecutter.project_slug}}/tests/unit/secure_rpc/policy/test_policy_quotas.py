@@ -12,6 +12,7 @@ from secure_rpc.configuration import ConfigurationError
 from secure_rpc.policy.conditions import Conditions
 from secure_rpc.policy.document import Known, PolicyDocument
 from secure_rpc.policy.engine import Engine
+from secure_rpc.policy.shadow import Rollout, Shadow
 from secure_rpc.quota import Quota, most_generous
 
 from support.policies import asking
@@ -97,6 +98,24 @@ def test_a_binding_with_a_condition_gives_its_quota_while_that_holds(policy: Mak
     assert calls(engine, user("all")) == {"default": 5, "bulk": 9}  # what large gives is not for this method
     assert calls(engine, user("all"), WRITE) == {"default": 50, "bulk": 9}
     assert calls(engine, user("all", subject="carol")) == {"default": 500, "bulk": 9}
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(0, 5), (100, 500)])
+def test_beside_a_candidate_the_quota_is_that_of_the_policy_that_decides(
+    policy: MakePolicy, percent: float, expected: int
+) -> None:
+    active, candidate = (
+        Engine.of(policy({"roles": ROLES, "bindings": [binding(role, "all", tenants=tenants)]}))
+        for role, tenants in (("small", "own"), ("largest", "all"))
+    )
+    shadow = Shadow(
+        active,
+        candidate,
+        Rollout(candidate="next.yaml", percent=percent),
+        on_difference=lambda _difference: None,
+        on_rollback=lambda _reason: None,
+    )
+    assert shadow.decide(user("all"), READ).quotas["default"].calls == expected
 
 
 def test_a_class_that_the_settings_do_not_have_is_told_with_its_line(policy: MakePolicy) -> None:

@@ -139,15 +139,16 @@ async def test_a_reservation_that_has_lapsed_is_not_used(four: Replicas) -> None
 
 async def test_a_store_that_has_forgotten_everything_is_noticed_at_the_next_question(four: Replicas) -> None:
     quota = Quota(calls=100, period_seconds=1_000_000)
-    await four.taken(quota, 3)
-    await four.settled()
+    for _ in range(12):
+        await four.taken(quota, 1)
+        await four.settled()
     held = four.all[0]._accounts[key()].stock
     assert held > 0
     await four.forget()
     replica, asked = four.all[0], four.all[0].round_trips
     while replica.round_trips == asked:
         await four.taken(quota, 1)
-    await four.settled()
+        await four.settled()
     account = replica._accounts[key()]
     entries = await four.stores[0].run(lambda client: client.hgetall(account.name))
     registered = sum(int(value.split()[0]) for name, value in entries.items() if name != b"due")
