@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 
@@ -71,6 +71,7 @@ class Call:
         "path",
         "policy",
         "principal",
+        "quotas",
         "refusal",
         "reply",
         "request_checks",
@@ -93,6 +94,7 @@ class Call:
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
+        self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last

@@ -24,6 +24,7 @@ from secure_rpc.policy.contract import Contracts, ForeignContract
 from secure_rpc.policy.document import Known
 from secure_rpc.policy.engine import Engine
 from secure_rpc.policy.keeper import PolicyFiles, PolicyKeeper
+from secure_rpc.quota import QuotaScope, StoreFailure
 from secure_rpc.settings import Settings
 from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.authentication import Authentication
@@ -38,7 +39,9 @@ from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
 from secure_rpc.state.nonces import NonceStore
+from secure_rpc.state.quotas import QuotaStore
 from secure_rpc.state.redis import Store
+from secure_rpc.state.redis_quotas import RedisQuotas
 from secure_rpc.state.redis_sessions import RedisSessions
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
@@ -122,7 +125,8 @@ class Platform:
             on_verified=self._trust.negotiated,
         )
         self.authorization = Authorization(active)
-        self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
+        self._quotas = self._quota_store()
+        self.rate_limit = RateLimit(self._quotas, settings.quotas, settings.quota_headers)
         self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
         self.replay = Replay(self._nonces, settings.replay.window_seconds)
         self.sessions = Sessions(
@@ -160,6 +164,7 @@ class Platform:
     async def close_store(self) -> None:
         """Close the connections to what the replicas share."""
         await self.sessions.close()
+        await self._quotas.close()
         if self.store is not None:
             await self.store.close()
 
@@ -183,6 +188,12 @@ class Platform:
                 'set "workers: 1"'
             )
         self.sessions.check(self.settings.workers)
+        if self.settings.workers > 1 and self.store is None and self.settings.quota_scope is QuotaScope.SHARED:
+            raise ConfigurationError(
+                f'"workers" is {self.settings.workers}, but quotas are counted in each worker by itself: a caller '
+                f'would have its quota {self.settings.workers} times; set "state" to a store where all of them count '
+                'together, or "quota_scope: worker" to take that, or "workers: 1"'
+            )
 
     def _refresh(self) -> None:
         use = self.identities.use
@@ -196,6 +207,8 @@ class Platform:
             self.metrics.store_reachable.labels("redis").set(self.store.is_reachable)
         shadow = self.active_policy.shadow
         self.metrics.sessions.live.set(len(self.sessions))
+        if isinstance(self._quotas, RedisQuotas):
+            self.metrics.quotas.round_trips.set(self._quotas.round_trips)
         self.metrics.policy_loaded.set(self.policy.loaded_seconds)
         self.metrics.policy_rollout.set(shadow.percent if shadow is not None else 0)
 
@@ -204,6 +217,18 @@ class Platform:
         if state is None:
             return None
         return Store(state, self.settings.service.name, on_failure=self.metrics.store_failures.labels("redis").inc)
+
+    def _quota_store(self) -> QuotaStore:
+        settings, memory = self.settings, MemoryQuotas(self.settings.remembered_callers)
+        if self.store is None or settings.state is None or settings.quota_scope is QuotaScope.WORKER:
+            return memory
+        return RedisQuotas(
+            self.store,
+            settings.state.timeout_seconds,
+            memory if settings.quota_store_failure is StoreFailure.OPEN else None,
+            settings.remembered_callers,
+            on_decision_without_store=self.metrics.quotas.decided_without_store,
+        )
 
     def _forget_identities(self) -> None:
         self.identities.forget()
@@ -240,6 +265,7 @@ def known_to_policy(settings: Settings, permissions: Collection[str]) -> Known:
         issuers=issuers,
         trust_domains=[authentication.trust_domain, *authentication.federated_trust_domains],
         other_names=[prefix for kind, prefix in NAME_PREFIXES.items() if kind in authentication.certificate_names],
+        quota_classes=list(settings.quotas),
     )
 
 

@@ -24,7 +24,7 @@ from secure_rpc.configuration import (
     read_yaml,
 )
 from secure_rpc.identity.revocation_files import RevocationSettings
-from secure_rpc.quota import Quota
+from secure_rpc.quota import Quota, QuotaHeaders, QuotaScope, StoreFailure
 from secure_rpc.sections import (
     Audit,
     Authentication,
@@ -101,6 +101,9 @@ class Settings(BaseSettings):
         default_factory=lambda: {"default": Quota(calls=1000)}
     )  # by class; "default" for methods that name none
     remembered_callers: Positive = 100_000  # for quotas
+    quota_scope: QuotaScope = QuotaScope.SHARED
+    quota_store_failure: StoreFailure = StoreFailure.OPEN  # quotas are fairness; the store must not end the service
+    quota_headers: QuotaHeaders = QuotaHeaders.REFUSED
     replay: Replay = Replay()
     sessions: SessionSettings = SessionSettings()
     audit: Audit
@@ -108,7 +111,7 @@ class Settings(BaseSettings):
     shutdown: Shutdown = Shutdown()
     reflection: Reflection = Reflection()
     serving_loop: ServingLoop = ServingLoop.PUMPED
-    workers: Positive = 1  # processes on the port; load limits and quotas hold in each by itself
+    workers: Positive = 1  # processes on the port; load limits hold in each by itself
     standby_worker: bool = True  # one more, loaded, takes the place of one that dies
 
     @field_validator("quotas")

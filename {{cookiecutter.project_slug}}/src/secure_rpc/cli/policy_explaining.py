@@ -68,6 +68,9 @@ def tell(found: Explanation, asked: Asked, tenant: str) -> None:
     if found.allowed and contract.tenant_field and not tenant:
         whose = "all tenants" if decision.tenants is None else ", ".join(sorted(decision.tenants)) or "no tenant at all"
         say(f"  for the data of {whose}")
+    quota_class = contract.quota_class or "default"
+    if found.allowed and (quota := decision.quotas.get(quota_class)):
+        say(f'  quota "{quota_class}" by the policy: {quota}')
     say(*(f"  depends {text} (give one by --request)" for text in dict.fromkeys(depends)))
     say("what the method asks for:", *(f"  {' or '.join(sorted(one))}" for one in found.wanted))
     say("which bindings give that:")

@@ -103,6 +103,7 @@ def _names(ground: Ground) -> schemas.Names:
         roles=ground.policy().policy.roles,
         methods=display_names(methods).values(),
         principals=ground.cases().principals() if ground.cases_file.exists() else (),
+        quota_classes=ground.known.quota_classes,
     )
 
 

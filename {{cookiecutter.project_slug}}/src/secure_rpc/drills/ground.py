@@ -132,6 +132,7 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
         "logging": {"level": "info", "allowed_calls_sample": 0},
         "shutdown": {"drain_seconds": 0, "grace_seconds": GRACE_SECONDS},
         "workers": workers,
+        "quota_scope": "worker",
         "standby_worker": True,
         # nor would they find each other's streams
         "sessions": {"refresh": workers == 1 or theirs.state is not None},

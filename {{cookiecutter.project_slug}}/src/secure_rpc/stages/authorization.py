@@ -37,7 +37,7 @@ class Authorization:
             if principal is None:
                 raise errors.Unauthenticated(reason="IDENTITY_MISSING")
             decision = policy.decide(principal, method, call.metadata)
-            call.rule, call.policy = decision.rule, decision.policy
+            call.rule, call.policy, call.quotas = decision.rule, decision.policy, decision.quotas
             if not decision.allowed:
                 raise _denied()
             if lasts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -29,7 +30,8 @@ class MemoryQuotas:
     async def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call; see `QuotaStore`."""
         now = self._clock()
-        due = max(self._due.pop(key, now), now)
+        most = now + quota.size * quota.interval_seconds  # more is left of another quota, that this one takes over from
+        due = max(min(self._due.pop(key, now), most), now)
         early = due - now - quota.tolerance_seconds
         refused = early > ROUNDING * quota.interval_seconds
         self._due[key] = due if refused else due + quota.interval_seconds
@@ -37,6 +39,15 @@ class MemoryQuotas:
             del self._due[next(iter(self._due))]
         self._sweep(now)
         return early if refused else 0.0
+
+    def remaining(self, key: QuotaKey, quota: Quota) -> int:
+        """Return how many calls could be made now; see `QuotaStore`."""
+        now = self._clock()
+        ahead = max(self._due.get(key, now) - now, 0.0)
+        return max(0, quota.size - math.ceil(ahead / quota.interval_seconds - ROUNDING))
+
+    async def close(self) -> None:
+        """Do nothing: nothing is taken ahead."""
 
     def _sweep(self, now: float) -> None:
         for _ in range(SWEPT_PER_CALL):

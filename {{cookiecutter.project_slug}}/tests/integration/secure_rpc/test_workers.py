@@ -44,6 +44,7 @@ CALLERS = 4
 async def served(application: Application, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     settings = {
         "workers": WORKERS,
+        "quota_scope": "worker",
         "standby_worker": True,
         "serving_loop": "grpc",
         "shutdown": {"grace_seconds": 30},

@@ -141,6 +141,22 @@ async def test_the_example_client_calls_the_service_by_name_and_by_address(
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_the_page_on_calling_quotes_the_client_that_waits_as_it_is() -> None:
+    page = Path("docs/calling.md").read_text()
+    [quoted] = re.findall(r"```python\n(async def create.*?)```", page, re.DOTALL)
+    assert quoted in (EXAMPLES / "waiting_client.py").read_text()
+
+
+async def test_the_example_client_waits_as_it_is_told(application: Application, tmp_path: Path) -> None:
+    quotas = {"default": {"calls": 1, "period_seconds": 0.3}}
+    async with run_service(application, tmp_path, {"quotas": quotas}) as service:
+        stub: Any = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
+        create = load_example("waiting_client").create
+        for _ in range(3):
+            request = pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x")
+            assert await create(stub.Create{{ cookiecutter.resource_name }}, request)
+
+
 def test_the_page_on_calling_has_every_argument_and_its_default() -> None:
     page = Path("docs/calling.md").read_text()
     rows = re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", page, re.MULTILINE)
