@@ -36,9 +36,7 @@ def stamped(key: str, **more: str) -> list[tuple[str, str | bytes]]:
     return [("idempotency-key", key), ("request-time", f"{time.time() + 0.01:.6f}"), *more.items()]
 
 
-async def ask(
-    target: Target, key: str, act: str = "anything", caller: str = "alice", method: str = "Protected"
-) -> Ending:
+async def ask(target: Target, key: str, act: str = "anything", caller: str = "alice", name: str = "") -> Ending:
     async with target.bare_channel() as channel:
         return await target.ask(
             "Protected",

@@ -260,7 +260,7 @@ async def test_several_workers_that_would_count_by_themselves_are_refused_at_sta
     async def start(folder: str, **settings: Any) -> None:
         (tmp_path / folder).mkdir()
         authorization = {"policy_file": tmp_path / "policy.yaml", "rollout_file": None}
-        overrides = {"workers": 3, "authorization": authorization, **settings}
+        overrides = {"workers": 3, "sessions": {"refresh": False}, "authorization": authorization, **settings}
         async with run_service(bare, tmp_path / folder, overrides):
             pass
 
