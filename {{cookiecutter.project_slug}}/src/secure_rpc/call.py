@@ -8,13 +8,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.outcome import Outcome, outcome_of
 
 __all__ = [
     "EOF",
@@ -35,22 +36,14 @@ __all__ = [
 ]
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
+RawCheck: TypeAlias = Callable[[bytes], None]  # sees it as it came
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
-CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
 CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
 
 _PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
 _numbers = itertools.count(1)
-
-
-class Outcome(NamedTuple):
-    """How a call ended, as the server knows it."""
-
-    code: grpc.StatusCode
-    reason: str
-    error: BaseException | None
 
 
 class Call:
@@ -66,12 +59,14 @@ class Call:
         "context",
         "ends_at_seconds",
         "gate",
+        "has_begun",
         "metadata",
         "method",
         "path",
         "policy",
         "principal",
         "quotas",
+        "raw_request_checks",
         "refusal",
         "reply",
         "request_checks",
@@ -95,6 +90,7 @@ class Call:
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
         self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
+        self.raw_request_checks: tuple[RawCheck, ...] = ()
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last
@@ -102,6 +98,7 @@ class Call:
         self.gate: Any = None  # what messages wait for before they go on, while there is something to wait for
         self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
         self.reply: bytes | None = None
+        self.has_begun = False  # to act: its handler was given the request
         self._address = ""
         self._id = ""
         self._peer: Peer | None = None
@@ -150,6 +147,10 @@ class Call:
             return max(self.ends_at_seconds - time.monotonic(), 0.0)
         remaining: float | None = self.context.time_remaining()
         return remaining
+
+    def check_raw_requests(self, check: RawCheck) -> None:
+        """Have each request message checked as it came, before it is decoded."""
+        self.raw_request_checks += (check,)
 
     def check_requests(self, check: Check) -> None:
         """Have each request message checked, after decoding, before the handler sees it."""
@@ -259,20 +260,12 @@ class Call:
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
+        self.raw_request_checks = ()
         self.reviews = ()
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
-        if error is None:
-            return _OK
-        if isinstance(error, asyncio.CancelledError | errors.Cancelled):
-            remaining = self.time_remaining()
-            if remaining is not None and remaining < CLOCK_TOLERANCE_SECONDS:
-                return Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "", error)
-            return Outcome(grpc.StatusCode.CANCELLED, "", error)
-        if isinstance(error, errors.StatusError):
-            return Outcome(error.code, error.recorded_reason, error)
-        return Outcome(grpc.StatusCode.INTERNAL, "", error)
+        return outcome_of(error, self.time_remaining)
 
     def _check(self, message: Any) -> None:
         """Have a request checked; a check that fails by itself refuses too, and no handler can swallow that."""
@@ -295,6 +288,8 @@ class Call:
         if len(raw) > self.method.max_request_bytes:
             limit = self.method.max_request_bytes
             raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
+        for check in self.raw_request_checks:
+            check(raw)
         try:
             return self.method.decode(raw)
         except Exception as error:
@@ -305,7 +300,6 @@ def _refuse_late(_message: Any) -> None:
     raise errors.Cancelled("the call has ended")
 
 
-_OK = Outcome(grpc.StatusCode.OK, "", None)
 _ENDED: tuple[Check, ...] = (_refuse_late,)
 _current: ContextVar[Call] = ContextVar("secure_rpc.call")
 

@@ -266,6 +266,7 @@ def _runner(method: Method, handler: Handler) -> Callable[[Call, HandlerContext]
 
     async def run(call: Call, context: HandlerContext) -> None:
         request = call.requests() if method.request_streaming else await call.receive()
+        call.has_begun = True
         if generates:
             async with aclosing(handler(request, context)) as responses:
                 async for response in responses:

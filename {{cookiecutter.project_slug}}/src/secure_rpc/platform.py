@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -32,13 +33,13 @@ from secure_rpc.stages.authorization import Authorization
 from secure_rpc.stages.error_boundary import ErrorBoundary
 from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
-from secure_rpc.stages.replay import Replay
+from secure_rpc.stages.remembering import Memory, replay_of
 from secure_rpc.stages.sessions import Sessions
 from secure_rpc.stages.stream_limits import StreamLimits
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
-from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
-from secure_rpc.state.nonces import NonceStore
+from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.memory import MemoryQuotas
 from secure_rpc.state.quotas import QuotaStore
 from secure_rpc.state.redis import Store
 from secure_rpc.state.redis_quotas import RedisQuotas
@@ -127,8 +128,8 @@ class Platform:
         self.authorization = Authorization(active)
         self._quotas = self._quota_store()
         self.rate_limit = RateLimit(self._quotas, settings.quotas, settings.quota_headers)
-        self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
-        self.replay = Replay(self._nonces, settings.replay.window_seconds)
+        self._calls_made = Memory(settings.replay, self.store)
+        self.replay = replay_of(settings.replay, self._calls_made, on_answer=self.metrics.replay.answered)
         self.sessions = Sessions(
             settings.sessions,
             self.live,
@@ -152,6 +153,8 @@ class Platform:
         """Learn what the replicas share, before the first call; a store that does not answer keeps nobody waiting."""
         if self._trust.shared is not None:
             await self._trust.shared.refresh()
+        with suppress(StoreUnavailable):
+            await self._calls_made.nonces.open()
 
     def unready_because(self) -> list[str]:
         """Return the reasons for which calls would be refused, or should not come here."""
@@ -165,6 +168,7 @@ class Platform:
         """Close the connections to what the replicas share."""
         await self.sessions.close()
         await self._quotas.close()
+        await self._calls_made.close()
         if self.store is not None:
             await self.store.close()
 
@@ -181,11 +185,11 @@ class Platform:
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
         protected = [method.path for method in methods if method.contract.replay_protected]
-        if protected and self.settings.workers > 1 and isinstance(self._nonces, MemoryNonces):
+        if protected and self.settings.workers > 1 and self._calls_made.is_of_one_process:
             raise ConfigurationError(
                 f'"workers" is {self.settings.workers}, but {protected[0]} is replay_protected, and each worker '
                 "remembers nonces by itself: a call that was captured could be made again at another worker; "
-                'set "workers: 1"'
+                'set "workers: 1", or have them remember together: by "replay.file" on this machine, or by "state"'
             )
         self.sessions.check(self.settings.workers)
         if self.settings.workers > 1 and self.store is None and self.settings.quota_scope is QuotaScope.SHARED:

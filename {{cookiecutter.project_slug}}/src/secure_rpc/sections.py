@@ -174,11 +174,33 @@ class Limits(Section):
         return self
 
 
+class SecondSight(Enum):
+    """What becomes of a call whose idempotency key was used before, for the same request."""
+
+    ANSWER = "answer"  # as the first one was
+    REFUSE = "refuse"
+
+
 class Replay(Section):
     """How calls that must not be made twice are recognized."""
 
     window_seconds: Seconds = 300.0  # how far the caller's clock may be from ours
     remembered_nonces: Positive = 1_000_000
+    file: Path | None = None  # of what the processes of this machine remember; none: each its own, until it ends
+    idempotency: SecondSight = SecondSight.ANSWER
+    idempotency_lifetime_seconds: Seconds = 86_400.0  # for which a key is remembered
+    idempotency_lease_seconds: Seconds = 600.0  # after which a call that did not end counts as of unknown outcome
+    remembered_outcomes: Positive = 100_000
+    max_outcome_bytes: Positive = 65_536  # of a kept response
+
+    @model_validator(mode="after")
+    def _keys_outlast_their_calls(self) -> Replay:
+        if self.idempotency_lifetime_seconds < max(2 * self.window_seconds, self.idempotency_lease_seconds):
+            raise ValueError(
+                '"idempotency_lifetime_seconds" is less than twice "window_seconds", or than '
+                '"idempotency_lease_seconds": a call could be made again when its key is forgotten; raise it'
+            )
+        return self
 
 
 class Audit(Section):

@@ -17,7 +17,7 @@ class QuotaStore(Protocol):
             0 where it is within the quota, else the seconds after which it would be.
 
         Raises:
-            StoreUnavailable: it cannot be told, and is not to be guessed (`state.redis`).
+            StoreUnavailable: it cannot be told, and is not to be guessed (`state.availability`).
         """
 
     def remaining(self, key: QuotaKey, quota: Quota) -> int:

@@ -12,10 +12,11 @@ from contextvars import Context
 from itertools import count, islice
 
 from secure_rpc.quota import Quota, QuotaKey
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.quota_account import SHARE, Account, Need
 from secure_rpc.state.quota_script import LAPSES_SECONDS, Answer, Ask, QuotaScript
 from secure_rpc.state.quotas import QuotaStore
-from secure_rpc.state.redis import Store, StoreUnavailable
+from secure_rpc.state.redis import Store
 
 IDLE_SECONDS = 2.0  # without a call; then what was reserved for it goes back
 LOOK_SECONDS = 0.5  # between two looks for idle callers

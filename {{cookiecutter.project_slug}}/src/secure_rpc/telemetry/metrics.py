@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
 from secure_rpc.telemetry.quota_metrics import QuotaMetrics
+from secure_rpc.telemetry.replay_metrics import ReplayMetrics
 from secure_rpc.telemetry.session_metrics import SessionMetrics
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -30,6 +31,7 @@ class Metrics:
         self.handshakes = HandshakeMetrics(self.registry)
         self.sessions = SessionMetrics(self.registry)
         self.quotas = QuotaMetrics(self.registry)
+        self.replay = ReplayMetrics(self.registry)
         self.calls = Histogram(
             "grpc_server_call_duration_seconds",
             "Time from the first byte of a call to its end, by outcome.",

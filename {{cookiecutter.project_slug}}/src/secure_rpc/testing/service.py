@@ -153,6 +153,7 @@ def _private(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
         "revocation": {"deny_list_file": files.folder / "deny.yaml"},
         "authentication": {"issuers": [{"jwks_file": files.folder / "jwks.json"}]},
         "audit": {"file": folder / "audit" / "audit.log"},
+        "replay": {"file": folder / "replay.db"},
         "shutdown": {"drain_seconds": 0, "grace_seconds": 1},
     }
 

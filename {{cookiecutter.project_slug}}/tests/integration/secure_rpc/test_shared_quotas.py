@@ -16,10 +16,11 @@ import pytest
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.platform import Application
 from secure_rpc.quota import Quota
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.connection import State
 from secure_rpc.state.memory import MemoryQuotas
 from secure_rpc.state.quota_account import SHARE
-from secure_rpc.state.redis import FAILURES, PAUSE_SECONDS, Store, StoreUnavailable
+from secure_rpc.state.redis import FAILURES, PAUSE_SECONDS, Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 from secure_rpc.testing.service import run_service
 
@@ -259,7 +260,7 @@ async def test_several_workers_that_would_count_by_themselves_are_refused_at_sta
     async def start(folder: str, **settings: Any) -> None:
         (tmp_path / folder).mkdir()
         authorization = {"policy_file": tmp_path / "policy.yaml", "rollout_file": None}
-        overrides = {"workers": 3, "authorization": authorization, **settings}
+        overrides = {"workers": 3, "sessions": {"refresh": False}, "authorization": authorization, **settings}
         async with run_service(bare, tmp_path / folder, overrides):
             pass
 

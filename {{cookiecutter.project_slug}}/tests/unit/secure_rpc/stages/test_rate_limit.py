@@ -14,8 +14,8 @@ from secure_rpc.call import Call, Method, Principal
 from secure_rpc.quota import Quota, QuotaHeaders
 from secure_rpc.stages.quota_headers import QuotaFields
 from secure_rpc.stages.rate_limit import RateLimit
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.memory import MemoryQuotas
-from secure_rpc.state.redis import StoreUnavailable
 
 MakeCall: TypeAlias = Callable[..., Call]
 MakeMethod: TypeAlias = Callable[..., Method]
