@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmarks import load, report
+from benchmarks import load, report, stream_report
 from benchmarks.calls import Client, calls_counted
 from benchmarks.contenders import ALL, OURS, Server
-from benchmarks.workspace import HERE, FailedError, Workspace, prepare, run
+from benchmarks.workspace import HERE, ROOT, FailedError, Workspace, prepare, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
-    parser.add_argument("--only", choices=["policy", "handshakes"], help="measure that alone; nothing is written")
+    parser.add_argument(
+        "--only", choices=["policy", "handshakes", "streams"], help="measure that alone; nothing is written"
+    )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
@@ -86,6 +88,8 @@ def main() -> None:
             _wait_until_quiet(arguments.quiet_within)
             if arguments.only == "policy":
                 report.show_policy(console, policy(workspace, quick=arguments.quick))
+            elif arguments.only == "streams":
+                console.print(stream_report.streams(streams(workspace, quick=arguments.quick)).rich())
             else:
                 report.show_handshakes(console, handshakes(workspace, quick=arguments.quick))
             return
@@ -112,6 +116,16 @@ def handshakes(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
     with running(OURS, workspace) as rig, console.status("handshakes that fail"):
         where = (rig.server.target, rig.server.admin, workspace.certificates, rig.token)
         found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.handshakes", *where, *rounds))
+    return found
+
+
+def streams(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
+    """Return what many live streams cost."""
+    count = ("--streams", "1000", "--rounds", "2") if quick else ()
+    with console.status("live streams"):
+        found: dict[str, Any] = json.loads(
+            run(workspace.python, "-m", "benchmarks.streams", *count, folder=workspace.service, path=ROOT)
+        )
     return found
 
 

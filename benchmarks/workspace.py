@@ -81,8 +81,13 @@ def prepare(*, under_load: bool = True) -> Workspace:
     return workspace
 
 
-def run(*command: str | Path, folder: Path = ROOT) -> str:
+def run(*command: str | Path, folder: Path = ROOT, path: Path | None = None) -> str:
     """Return what a program prints.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where it runs.
+        path: Where it finds further modules of Python.
 
     Raises:
         FailedError: It failed; the message is what it said.
@@ -91,6 +96,8 @@ def run(*command: str | Path, folder: Path = ROOT) -> str:
     unwanted = {"VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     environment["PATH"] = f"{ROOT / '.venv/bin'}{os.pathsep}{environment['PATH']}"
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
     done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise FailedError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")

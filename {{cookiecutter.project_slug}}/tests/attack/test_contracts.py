@@ -37,7 +37,7 @@ PROTOS: dict[str, tuple[Access | None, str]] = {
         None,
         "has no access rule, so nobody can be allowed to call it: add `option (secure_rpc.v1.access)",
     ),
-    "an empty access rule": (Access(), 'asks for no permission; name one, or say "public: true" if that is meant'),
+    "an empty access rule": (Access(), 'name one, or say "any_caller: true" or "public: true" if that is meant'),
     "public, with a permission": (
         Access(public=True, permissions=CALL),
         "is public and asks for permissions; keep one",

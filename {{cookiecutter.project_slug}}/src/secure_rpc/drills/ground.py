@@ -133,6 +133,8 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
         "shutdown": {"drain_seconds": 0, "grace_seconds": GRACE_SECONDS},
         "workers": workers,
         "standby_worker": True,
+        # nor would they find each other's streams
+        "sessions": {"refresh": workers == 1 or theirs.state is not None},
     }
     config = folder / "settings.yaml"
     config.write_bytes(orjson.dumps(merged(_moved(data, files), own)))  # JSON is YAML

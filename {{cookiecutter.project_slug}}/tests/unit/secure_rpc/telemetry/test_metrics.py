@@ -43,8 +43,11 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_revocations",
         "secure_rpc_revocations_age_seconds",
         "secure_rpc_revocations_malformed",
+        "secure_rpc_session_refreshes",
+        "secure_rpc_sessions_live",
         "secure_rpc_store_failures",
         "secure_rpc_store_reachable",
+        "secure_rpc_streams_ended",
         "secure_rpc_tls_key_exchange_groups",
     }
 
