@@ -112,7 +112,7 @@ async def test_a_stream_that_cannot_be_extended_is_opened_again_before_it_ends(
     certificates: Certificates, refusal: errors.StatusError | None
 ) -> None:
     feed = Feed([1, 2], [Turn(expires_at=NOW + LIFE, session_id="first"), Turn(expires_at=NOW + 9 * LIFE)])
-    refreshing = refusal and Refreshing([refusal])
+    refreshing = Refreshing([refusal]) if refusal else None
     sleep = Sleeps(Clock(NOW), longest=LIFE)
     async with Source(certificates, feed, refreshing) as source, kept(source, sleep=sleep) as stream:
         assert await take(stream, 2) == [1, 2]

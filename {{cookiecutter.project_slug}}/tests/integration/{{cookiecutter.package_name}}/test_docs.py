@@ -1,3 +1,4 @@
+import asyncio
 import importlib.util
 import inspect
 import os
@@ -5,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 import typing
 from enum import Enum
 from pathlib import Path
@@ -29,6 +31,7 @@ from secure_rpc.testing.service import run_service
 
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2 as pb
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2_grpc as pb_grpc
+from support.clocks import until
 
 EXAMPLES = Path("docs/examples")
 
@@ -139,6 +142,43 @@ async def test_the_example_client_calls_the_service_by_name_and_by_address(
                 stub: Any = health_pb2_grpc.HealthStub(channel)
                 answer = await stub.Check(health_pb2.HealthCheckRequest())
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_the_example_watcher_goes_on_past_its_tokens_and_sees_each_change_once(
+    application: Application, tmp_path: Path
+) -> None:
+    watch = load_example("watching_client").watch
+    no_leeway = {"authentication": {"issuers": [{"leeway_seconds": 0}]}}
+    async with run_service(application, tmp_path, no_leeway) as service:
+        leaf = service.issue(client_request("developer", service.trust_domain))
+        leaf.write(tmp_path / "tls.crt", tmp_path / "tls.key")
+        channel = connect(
+            service.target,
+            certificate_file=tmp_path / "tls.crt",
+            key_file=tmp_path / "tls.key",
+            ca_file=service.files.ca_certificate,
+            token=lambda: service.token_of("bob", exp=int(time.time()) + 3),
+        )
+        stub = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
+
+        def extensions() -> float:
+            return service.metric("secure_rpc_session_refreshes_total", result="extended")
+
+        seen: asyncio.Queue[pb.Watch{{ cookiecutter.resource_plural }}Response] = asyncio.Queue()
+        async with channel, asyncio.timeout(30):
+            watching = asyncio.create_task(watch(channel, "acme", seen.put))
+            for number in range(1, 4):
+                await stub.Create{{ cookiecutter.resource_name }}(
+                    pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x"),
+                )
+                assert (await seen.get()).sequence == number
+                extended = extensions()
+                await until(lambda seen=extended: extensions() > seen, within_seconds=20)
+            assert seen.empty()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        ended = [record for record in await service.audit_records() if "Watch" in record["method"]]
+        assert [record["code"] for record in ended] == ["CANCELLED"]
 
 
 def test_the_page_on_calling_has_every_argument_and_its_default() -> None:
