@@ -101,6 +101,9 @@ class Watching:
     async def sees_the_next(self) -> bool:
         return await self.sees(self.counting.add())
 
+    async def called_more_than(self, calls: int) -> None:
+        await until(lambda: self.target.calls > calls, PATIENCE_SECONDS)
+
     def metric(self, name: str, **labels: str) -> float:
         return self.target.service.metric(name, **labels)
 
@@ -181,7 +184,7 @@ async def test_nothing_is_lost_where_the_certificate_is_renewed_under_way(watchi
             calls = watching.target.calls
             watching.renew_certificate(name)
             waiting = asyncio.create_task(watching.sees(number))
-            await until(lambda calls=calls: watching.target.calls > calls, PATIENCE_SECONDS)
+            await watching.called_more_than(calls)
             assert watching.counting.add() == number
             assert await waiting
     records = [r for r in await watching.target.service.audit_records() if r["method"].endswith("/ServerStream")]

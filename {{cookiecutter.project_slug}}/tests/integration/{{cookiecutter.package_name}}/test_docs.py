@@ -24,9 +24,9 @@ from secure_rpc.client import connect
 from secure_rpc.dev.authority import client_request
 from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
+from secure_rpc.quota import Quota
 from secure_rpc.settings import Exchange, Settings
 from secure_rpc.state.connection import State
-from secure_rpc.quota import Quota
 from secure_rpc.testing.service import run_service
 
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2 as pb
@@ -164,6 +164,9 @@ async def test_the_example_watcher_goes_on_past_its_tokens_and_sees_each_change_
         def extensions() -> float:
             return service.metric("secure_rpc_session_refreshes_total", result="extended")
 
+        async def another_extension(before: float) -> None:
+            await until(lambda: extensions() > before, within_seconds=20)
+
         seen: asyncio.Queue[pb.Watch{{ cookiecutter.resource_plural }}Response] = asyncio.Queue()
         async with channel, asyncio.timeout(30):
             watching = asyncio.create_task(watch(channel, "acme", seen.put))
@@ -172,8 +175,7 @@ async def test_the_example_watcher_goes_on_past_its_tokens_and_sees_each_change_
                     pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x"),
                 )
                 assert (await seen.get()).sequence == number
-                extended = extensions()
-                await until(lambda seen=extended: extensions() > seen, within_seconds=20)
+                await another_extension(extensions())
             assert seen.empty()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
