@@ -21,6 +21,9 @@ from typer.testing import CliRunner
 
 from secure_rpc.cli.main import build
 from secure_rpc.client import connect
+from secure_rpc.client_streams import KeptStream, Persistence, Timing
+from secure_rpc.client_streams.kept_stream import BUFFERED_MESSAGES, STEADY_SECONDS
+from secure_rpc.client_streams.persistence import PASSING
 from secure_rpc.dev.authority import client_request
 from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
@@ -142,6 +145,37 @@ async def test_the_example_client_calls_the_service_by_name_and_by_address(
                 stub: Any = health_pb2_grpc.HealthStub(channel)
                 answer = await stub.Check(health_pb2.HealthCheckRequest())
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_pages_on_streams_and_calling_quote_the_watcher_as_it_is() -> None:
+    example = (EXAMPLES / "watching_client.py").read_text()
+    for page, first in (("streams.md", "async def watch"), ("calling.md", "    async with changes")):
+        [quoted] = re.findall(rf"```python\n({first}.*?)```", Path("docs", page).read_text(), re.DOTALL)
+        assert quoted in example
+
+
+def test_the_page_on_streams_has_every_argument_and_what_it_says_of_waits() -> None:
+    page = Path("docs/streams.md").read_text()
+    rows = re.findall(r"^\| `([a-z_]+)` \| (required|`.*?`) \|", page, re.MULTILINE)
+    needed = inspect.Parameter.empty
+    shown = {"after": "`0`", "persistence": "`Persistence()`", "timing": "`Timing()`"}
+    assert rows == [
+        (name, "required" if each.default is needed else shown.get(name, f"`{each.default}`"))
+        for name, each in inspect.signature(KeptStream).parameters.items()
+    ]
+    waits = Persistence()
+    for said in (
+        f"up to {waits.first_seconds} s at first",
+        f"{waits.longest_seconds:.0f} s at most",
+        f"After {waits.attempts} attempts, or {waits.wait_seconds:.0f} s of waiting",
+        f"At most {BUFFERED_MESSAGES} messages wait",
+        f"that lasts {STEADY_SECONDS:.0f} s",
+        "a fifth to a tenth of a call's life",
+    ):
+        assert said in " ".join(page.split())
+    for code in set(grpc.StatusCode) - PASSING - {grpc.StatusCode.OK}:
+        assert code.name in page.split("## Clients")[1]
+    assert Timing().ahead == 1 / 5
 
 
 async def test_the_example_watcher_goes_on_past_its_tokens_and_sees_each_change_once(
