@@ -43,6 +43,7 @@ class Feed(grpc.GenericRpcHandler):
     is_complete: bool = False  # the calls without a turn of their own end with the last number
     cursors: list[int] = field(default_factory=list)  # that were asked with
     grown: asyncio.Event = field(default_factory=asyncio.Event)
+    before_ending: Callable[[], None] = lambda: None  # done before an error is told
     under_way: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -66,6 +67,7 @@ class Feed(grpc.GenericRpcHandler):
             async for number in self._tell(turn, cursor):
                 yield b"%d" % number
             if turn.ending is not None:
+                self.before_ending()
                 code, message = turn.ending.code, turn.ending.message
                 await context.abort(code, message, turn.ending.trailing_metadata())
         finally:

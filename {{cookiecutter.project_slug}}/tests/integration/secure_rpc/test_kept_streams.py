@@ -124,6 +124,15 @@ async def test_a_stream_that_cannot_be_extended_is_opened_again_before_it_ends(
     assert refreshing is None or refreshing.asked == ["first"]
 
 
+async def test_a_server_that_extends_no_sessions_is_asked_once(certificates: Certificates) -> None:
+    ends = [NOW + LIFE, NOW + 2 * LIFE, NOW + 99 * LIFE]
+    feed = Feed([], [Turn(expires_at=end, session_id=str(end)) for end in ends])
+    refreshing, sleep = Refreshing([errors.Unimplemented()]), Sleeps(Clock(NOW), longest=2 * LIFE)
+    async with Source(certificates, feed, refreshing) as source, kept(source, sleep=sleep):
+        await until(lambda: len(feed.cursors) == 3)
+    assert refreshing.asked == [str(ends[0])]
+
+
 async def test_the_old_call_serves_until_the_new_one_is_open(certificates: Certificates) -> None:
     """The second call is refused, the third says nothing for long."""
     first = Turn(expires_at=NOW + LIFE)
@@ -170,11 +179,12 @@ async def test_where_the_first_attempt_changes_nothing_there_is_another_before_a
     assert refreshing.asked == ["mine"] * 4
 
 
-async def test_a_call_that_has_not_opened_in_time_is_given_up(certificates: Certificates) -> None:
-    """What opens no sooner than the old call ends would not be ahead of it."""
-    feed = Feed([1], [Turn(1, EXPIRED, expires_at=NOW + LIFE), Turn(), Turn()])
+async def test_a_call_that_has_not_opened_by_the_end_of_the_old_one_is_given_up(certificates: Certificates) -> None:
+    feed = Feed([1], [Turn(expires_at=NOW + 1), *[Turn(skip=1)] * 9])
     async with Source(certificates, feed) as source, kept(source) as stream:
         assert await take(stream, 1) == [1]
+        await until(lambda: len(feed.cursors) == 3)
+        await until(lambda: feed.under_way == 1)
         feed.add(2)
         assert await take(stream, 1) == [2]
 
@@ -185,8 +195,9 @@ async def test_a_clock_that_is_wrong_makes_no_storm(certificates: Certificates) 
         feed = Feed([1], [Turn(expires_at=ends, session_id="mine"), Turn(expires_at=ends)])
         refreshing = Refreshing([ends])
         async with Source(certificates, feed, refreshing) as source, kept(source) as stream:
-            assert await take(stream, 1) == [1]
-            await asyncio.sleep(0.05)
+            for message in range(1, 20):
+                assert await take(stream, 1) == [message]
+                feed.add(message + 1)
             assert (feed.cursors, refreshing.asked) == ([0], [])
 
 
@@ -234,6 +245,21 @@ async def test_it_is_given_up_after_enough_attempts_or_waits_and_the_last_error_
         assert caught.value.code() is C.UNAVAILABLE
         assert caught.value.__notes__ == ["given up after 2 attempts and 1.5 s of waiting"]
         assert len(feed.cursors) == 3
+
+
+@pytest.mark.parametrize(("lasts_seconds", "goes_on"), [(10.0, True), (9.9, False)])
+async def test_a_call_that_lasts_is_progress_where_nothing_comes(
+    certificates: Certificates, lasts_seconds: float, *, goes_on: bool
+) -> None:
+    clock = Clock(NOW)
+    feed = Feed([], [Turn(0, unavailable())] * 3, is_complete=True, before_ending=lambda: clock.pass_(lasts_seconds))
+    async with Source(certificates, feed) as source:
+        stream = kept(source, sleep=Sleeps(clock), persistence=Persistence(attempts=1))
+        if goes_on:
+            assert await all_of(stream) == []
+        else:
+            with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+                await all_of(stream)
 
 
 async def test_a_server_that_says_when_to_come_again_is_waited_for(certificates: Certificates) -> None:
@@ -376,8 +402,7 @@ async def test_closing_while_another_call_is_being_opened_ends_both(certificates
 async def test_who_does_not_take_messages_holds_the_server_back(certificates: Certificates) -> None:
     feed = Feed(list(range(1, 100)), is_complete=True)
     async with Source(certificates, feed) as source, kept(source) as stream:
-        await asyncio.sleep(0.05)
-        assert stream._arrived.qsize() == stream._arrived.maxsize
+        await until(stream._arrived.full)
         assert await all_of(stream) == feed.numbers
 
 
