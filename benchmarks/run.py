@@ -16,7 +16,8 @@ from rich.console import Console
 from benchmarks import load, report, stream_report
 from benchmarks.calls import Client, calls_counted
 from benchmarks.contenders import ALL, OURS, Server
-from benchmarks.workspace import HERE, ROOT, FailedError, Workspace, prepare, run
+from benchmarks.workspace import HERE, FailedError, Workspace, prepare, run
+from tools.bake import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

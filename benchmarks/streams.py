@@ -46,14 +46,13 @@ OPENING_SECONDS = 300.0
 PAGE_BYTES = 4096
 
 
-async def call(target: str, tokens: Path) -> None:
+async def call(target: str, tokens: list[str]) -> None:
     """Open a stream with each token and hold it until standard input ends."""
     files = [(CERTIFICATES / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")]
     credentials = grpc.ssl_channel_credentials(*files)
     options = [("grpc.use_local_subchannel_pool", 1)]
-    lines = tokens.read_text(encoding="ascii").splitlines()
     channels, calls = [], []
-    for number, token in enumerate(lines):
+    for number, token in enumerate(tokens):
         if number % STREAMS_OF_A_CONNECTION == 0:
             channels.append(grpc.aio.secure_channel(target, credentials, options))
         calls.append(channels[-1].stream_stream(METHOD)(metadata=(("authorization", f"Bearer {token}"),)))
@@ -175,7 +174,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=Path, default=Path())
     arguments = parser.parse_args()
     if arguments.call:
-        uvloop.run(call(arguments.call, arguments.tokens))
+        uvloop.run(call(arguments.call, arguments.tokens.read_text(encoding="ascii").splitlines()))
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     found = uvloop.run(measure(arguments.streams, arguments.rounds))

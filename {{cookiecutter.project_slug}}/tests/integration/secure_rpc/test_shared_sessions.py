@@ -36,13 +36,13 @@ async def store(tmp_path: Path) -> AsyncIterator[RealStore]:
 
 @asynccontextmanager
 async def replicas(
-    application: Application, folder: Path, store: RealStore, count: int = 2, **settings: Any
+    application: Application, folder: Path, store: RealStore, **settings: Any
 ) -> AsyncIterator[list[Target]]:
-    """Run servers with the same CA and the same issuer of tokens."""
+    """Run two servers with the same CA and the same issuer of tokens."""
     overrides = merged({**NO_LEEWAY, "state": {"redis_url": store.url}}, settings)
     async with AsyncExitStack() as stack:
         targets: list[Target] = []
-        for number in range(count):
+        for number in range(2):
             own = folder / str(number)
             own.mkdir()
             if targets:
@@ -75,7 +75,7 @@ async def test_a_stream_on_one_replica_is_extended_through_any_every_time(
     async with replicas(application, tmp_path, store, **limits) as targets, round_robin(targets) as channel:
         here, there = targets
         soon = SOON_SECONDS + TIMES / 25
-        streams = [await Stream(here, token(here, soon)).begin() for _ in range(TIMES)]
+        streams = await asyncio.gather(*(Stream(here, token(here, soon)).begin() for _ in range(TIMES)))
         later = token(here, 4 * soon)
         for stream in streams:
             assert said(await refresh(here, stream.id, later, channel)) == ("OK", "")
@@ -142,7 +142,7 @@ async def test_what_another_replica_was_shown_is_what_the_stream_is_judged_by(
         await until(lambda: live.principal is not None and "auditors" in live.principal.groups, PATIENCE_SECONDS)
         principal = live.principal
         assert principal is not None
-        assert (principal.subject, principal.tenants) == ("alice", {"globex"})
+        assert (principal.subject, principal.tenants) == ("alice", frozenset({"globex"}))
         assert principal.claims["jti"] == "new"
         assert await here.service.server.platform.live.review() == 0
         assert await stream.answers()

@@ -47,7 +47,7 @@ class Kept:
         self.sessions = RedisSessions(store)
 
     async def raw(self, *command: Any) -> Any:
-        return await self.store.run(lambda client: client.execute_command(*command))
+        return await self.store.run(lambda client: client.execute_command(*command))  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
