@@ -161,6 +161,8 @@ async def test_the_example_client_waits_as_it_is_told(application: Application, 
         for _ in range(3):
             request = pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x")
             assert await create(stub.Create{{ cookiecutter.resource_name }}, request)
+
+
 def test_the_pages_on_streams_and_calling_quote_the_watcher_as_it_is() -> None:
     example = (EXAMPLES / "watching_client.py").read_text()
     for page, first in (("streams.md", "async def watch"), ("calling.md", "    async with changes")):
