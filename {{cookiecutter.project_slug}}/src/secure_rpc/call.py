@@ -63,6 +63,7 @@ class Call:
         "_request",
         "_task",
         "_was_cut",
+        "auth_began",
         "context",
         "ends_at_seconds",
         "metadata",
@@ -86,6 +87,7 @@ class Call:
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
+        self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
         self.workload = ""  # of the certificate, also where the token was refused
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says

@@ -37,6 +37,7 @@ from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
 from secure_rpc.state.nonces import NonceStore
 from secure_rpc.state.redis import Store
+from secure_rpc.telemetry.call_metrics import method_label
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls.floor import TlsVersion
@@ -70,7 +71,7 @@ class Platform:
         conditions = Conditions(on_failure=self._condition_failed)
         active = ActivePolicy(
             Engine("", conditions),
-            on_difference=lambda method, way: self.metrics.policy_differences.labels(method, way).inc(),
+            on_difference=lambda path, way: self.metrics.policy_differences.labels(method_label(path), way).inc(),
             on_rollback=self.metrics.policy_rollbacks.inc,
         )
         self.policy = PolicyKeeper(
@@ -94,7 +95,10 @@ class Platform:
             settings.authentication.credentials,
             revocations=self._trust.revocation_source,
             size=settings.authentication.remembered_identities,
+            on_credential=self.metrics.auth.validated,
         )
+        self.metrics.auth.expect([*known_to_policy(settings, ()).issuers])
+        self.metrics.process.is_made_of(settings.service.name)
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
         self.audit_log = ChainLog(
             settings.audit.file,
@@ -117,8 +121,9 @@ class Platform:
             self.identities,
             tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
             on_verified=self._trust.negotiated,
+            on_refused=self.metrics.auth.decided,
         )
-        self.authorization = Authorization(active)
+        self.authorization = Authorization(active, self.metrics.auth.decided)
         self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
         self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
         self.replay = Replay(self._nonces, settings.replay.window_seconds)

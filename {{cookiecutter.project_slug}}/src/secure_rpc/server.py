@@ -94,6 +94,7 @@ class Server:
                 TokenExchange(exchange, self.platform.tokens.verify), cast("grpc.aio.Server", self.chain)
             )
         self.platform.check(self.chain.methods)
+        self.platform.metrics.calls.ended_are(lambda: self.chain.ended)
         self.port = 0
         self._is_worker = control is not None
         self._told_to_stop = asyncio.Event()
@@ -148,6 +149,7 @@ class Server:
             self.platform.tokens.keep_fresh(),
             self.platform.policy.keep_fresh(),
             self.platform.keep_trust_fresh(),
+            self.platform.metrics.process.watch_loop(),
         )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from secure_rpc.call import Call, Method
+import grpc
+
+from secure_rpc.call import Call, Method, Outcome
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.telemetry.calls import CallRecord, CallReporter
 from secure_rpc.telemetry.metrics import Metrics
+
+REFUSED_BY_AUTH = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
 class Telemetry:
@@ -20,16 +24,19 @@ class Telemetry:
 
     def __init__(self, metrics: Metrics, reporter: CallReporter) -> None:
         self._in_flight = 0
+        self._metrics_of = metrics.calls.of
         self._reporter = reporter
-        metrics.before_scrape(lambda: metrics.calls_in_flight.set(self._in_flight))
+        metrics.before_scrape(lambda: metrics.calls.in_flight.set(self._in_flight))
 
     def bind(self, method: Method) -> Middleware:
         """Report every method, also those that do not exist."""
-        add = self._reporter.add
+        add, counted = self._reporter.add, self._metrics_of(method)
+        lasts = method.request_streaming or method.response_streaming
 
         async def report(call: Call, proceed: Proceed) -> None:
             started = perf_counter()
             self._in_flight += 1
+            counted.started += 1
             error: BaseException | None = None
             try:
                 await proceed(call)
@@ -52,7 +59,15 @@ class Telemetry:
                         outcome.code,
                         outcome.reason,
                         perf_counter() - started,
+                        ended_by_auth=lasts and outcome.code in REFUSED_BY_AUTH and _had_begun(call, outcome),
                     )
                 )
 
         return report
+
+
+def _had_begun(call: Call, outcome: Outcome) -> bool:
+    """Tell whether a call that was refused as those of strangers are had been let in before."""
+    if call.refusal is not None:  # it was cut, or one of its messages was refused; a handler's own gives no reason
+        return bool(call.refusal.reason)
+    return outcome.code is grpc.StatusCode.UNAUTHENTICATED and call.principal is not None and bool(outcome.reason)

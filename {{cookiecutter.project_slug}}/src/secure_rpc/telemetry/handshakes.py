@@ -64,6 +64,7 @@ _OF_ERRORS = {
 }
 OTHER = "other"  # UNKNOWN_FAILURE
 REASONS = tuple(dict.fromkeys([*_OF_CERTIFICATES.values(), *_OF_ERRORS.values(), OTHER]))
+OF_CLIENT_CERTIFICATES = frozenset({*_OF_CERTIFICATES.values(), "no_certificate", _BAD_CERTIFICATE})
 
 
 class HandshakeMetrics:
@@ -81,6 +82,14 @@ class HandshakeMetrics:
             "grpc_server_tls_handshake_failures", "TLS handshakes that failed.", ("reason",), registry=registry
         )
         self._failures = {reason: failures.labels(reason) for reason in REASONS}  # zeros show before the first
+        self._mtls_failures = Counter(
+            "secure_rpc_mtls_failures",
+            "Client certificates that were refused, by the handshake or, in capitals, by the call.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in OF_CLIENT_CERTIFICATES:
+            self._mtls_failures.labels(reason)
 
     def started(self) -> None:
         """Count one that begins; may be called on any thread."""
@@ -89,6 +98,16 @@ class HandshakeMetrics:
     def failed(self, reason: str) -> None:
         """Count one that failed, for one of `REASONS`; may be called on any thread."""
         self._failures[reason].inc()
+        if reason in OF_CLIENT_CERTIFICATES:
+            self._mtls_failures.labels(reason).inc()
+
+    def certificate_refused(self, reason: str) -> None:
+        """Count a call that was refused for its certificate, which the handshake had let in.
+
+        Args:
+            reason: one of the platform's, of which there are few.
+        """
+        self._mtls_failures.labels(reason).inc()
 
 
 def failure_in(line: bytes) -> str | None:
