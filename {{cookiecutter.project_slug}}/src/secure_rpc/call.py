@@ -15,6 +15,7 @@ import grpc
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.trace_context import Trace
 
 __all__ = [
     "EOF",
@@ -78,6 +79,7 @@ class Call:
         "reviews",
         "rule",
         "tenant",
+        "trace",
         "workload",
     )
 
@@ -93,6 +95,7 @@ class Call:
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
+        self.trace: Trace | None = None  # that it is part of, where that is known
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last

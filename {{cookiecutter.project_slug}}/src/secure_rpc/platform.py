@@ -32,6 +32,7 @@ from secure_rpc.stages.error_boundary import ErrorBoundary
 from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.stages.replay import Replay
+from secure_rpc.stages.steps import Steps
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
@@ -40,6 +41,7 @@ from secure_rpc.state.redis import Store
 from secure_rpc.telemetry.call_metrics import method_label
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
+from secure_rpc.telemetry.tracing import tracing_of
 from secure_rpc.tls.floor import TlsVersion
 from secure_rpc.trust import Trust
 
@@ -105,7 +107,8 @@ class Platform:
             on_written=self.metrics.audit_records.inc,
             on_failure=lambda _: self.metrics.audit_failures.inc(),
         )
-        self.telemetry = Telemetry(self.metrics, self.reporter)
+        self.tracing = tracing_of(settings.tracing, self.metrics.tracing, settings.service.resource)
+        self.telemetry = Telemetry(self.metrics, self.reporter, self.tracing)
         self.audit = Audit(
             self.audit_log,
             settings.audit.durability,
@@ -117,17 +120,21 @@ class Platform:
             settings.load.max_concurrent_calls_per_peer,
             settings.limits.max_metadata_bytes,
         )
-        self.authentication = Authentication(
-            self.identities,
-            tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
-            on_verified=self._trust.negotiated,
-            on_refused=self.metrics.auth.decided,
+        self.authentication = self._step(
+            "authentication",
+            Authentication(
+                self.identities,
+                tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
+                on_verified=self._trust.negotiated,
+                on_refused=self.metrics.auth.decided,
+            ),
         )
-        self.authorization = Authorization(active, self.metrics.auth.decided)
-        self.rate_limit = RateLimit(MemoryQuotas(settings.remembered_callers), settings.quotas)
+        self.authorization = self._step("policy", Authorization(active, self.metrics.auth.decided))
+        quotas = MemoryQuotas(settings.remembered_callers)
+        self.rate_limit = self._step("quota", RateLimit(quotas, settings.quotas))
         self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
-        self.replay = Replay(self._nonces, settings.replay.window_seconds)
-        self.validation = Validation()
+        self.replay = self._step("replay", Replay(self._nonces, settings.replay.window_seconds))
+        self.validation = self._step("validation", Validation(), of_messages=True)
         self.metrics.before_scrape(self._refresh)
 
     async def keep_trust_fresh(self) -> None:
@@ -171,6 +178,9 @@ class Platform:
                 "remembers nonces by itself: a call that was captured could be made again at another worker; "
                 'set "workers: 1"'
             )
+
+    def _step(self, name: str, stage: Stage, *, of_messages: bool = False) -> Stage:
+        return Steps(name, stage, of_messages=of_messages) if self.tracing.keeps else stage
 
     def _refresh(self) -> None:
         use = self.identities.use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import Enum
 from ipaddress import ip_address
@@ -44,6 +45,17 @@ class Origin(Section):
             "environment": self.environment,
             "cluster": self.cluster,
             "deployment_id": self.deployment_id,
+        }
+
+    @property
+    def resource(self) -> dict[str, str]:
+        """Return what traces say of it, by OpenTelemetry's names where it has any."""
+        return {
+            "service.name": self.name,
+            "deployment.environment.name": self.environment,
+            "k8s.cluster.name": self.cluster,
+            "deployment.id": self.deployment_id,
+            "process.pid": str(os.getpid()),
         }
 
 

@@ -218,6 +218,7 @@ class Server:
         await asyncio.gather(*self._fresh, return_exceptions=True)
         await self.platform.tokens.close()
         await self.platform.close_store()
+        await self.platform.tracing.close()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()

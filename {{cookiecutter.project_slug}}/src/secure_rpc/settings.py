@@ -44,6 +44,7 @@ from secure_rpc.sections import (
     Tls,
 )
 from secure_rpc.state.connection import State
+from secure_rpc.telemetry.tracing_settings import Tracing
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -65,6 +66,7 @@ __all__ = [
     "Shutdown",
     "State",
     "Tls",
+    "Tracing",
     "load",
 ]
 
@@ -106,6 +108,7 @@ class Settings(BaseSettings):
     replay: Replay = Replay()
     audit: Audit
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()
     shutdown: Shutdown = Shutdown()
     reflection: Reflection = Reflection()
     serving_loop: ServingLoop = ServingLoop.PUMPED

@@ -103,6 +103,7 @@ def build(application_module: str) -> typer.Typer:
 async def serve_until_stopped(application: Application, settings: Settings, control: Control | None = None) -> None:
     """Start a server and return when it has been told to stop."""
     server = Server(application, settings, control)
+    server.platform.tracing.make_global()
     if handshakes.is_silenced():
         log.warning("failed handshakes are not counted: unset GRPC_VERBOSITY, or set it to INFO")
     with handshakes.failures_read(server.platform.metrics.handshakes.failed):

@@ -71,6 +71,7 @@ class Authentication:
 
         async def verify_first(call: Call, shown: Shown, proceed: Proceed, began: float) -> None:
             on_verified(call.peer)
+            call.auth_began = NEW, began
             try:
                 principal = await verify(shown)
             except errors.StatusError:
@@ -78,7 +79,6 @@ class Authentication:
                 call.workload = workload_of(call.peer)  # for the audit: whose token was refused
                 raise
             accept(call, shown, principal)
-            call.auth_began = NEW, began
             await proceed(call)
 
         return authenticate

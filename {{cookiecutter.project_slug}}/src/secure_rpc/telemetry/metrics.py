@@ -14,6 +14,7 @@ from secure_rpc.telemetry.auth_metrics import AuthMetrics
 from secure_rpc.telemetry.call_metrics import SECONDS, CallMetrics
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
 from secure_rpc.telemetry.process_metrics import ProcessMetrics
+from secure_rpc.telemetry.tracing_metrics import TracingMetrics
 
 
 class Metrics:
@@ -28,6 +29,7 @@ class Metrics:
         self.calls = CallMetrics(self.registry)
         self.auth = AuthMetrics(self.registry)
         self.process = ProcessMetrics(self.registry)
+        self.tracing = TracingMetrics(self.registry)
         self.identity_cache = Gauge(
             "secure_rpc_identity_cache_uses",
             "Look-ups of verified identities since the start, by how they ended.",
