@@ -14,9 +14,11 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from secure_rpc.telemetry.redaction import scrub, without_secrets
+from secure_rpc.telemetry.redaction import REDACTED, is_secret, scrub, without_secrets
 
 SCHEMA = Path(__file__).with_name("log.schema.json")  # of a line in JSON
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class LogFormat(Enum):
@@ -76,7 +78,9 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Take the values out of keys that hold secrets, whoever logged them, however deep."""
     for key, value in event.items():
-        if key != "exc_info":  # becomes text later
+        if is_secret(key):
+            event[key] = REDACTED
+        elif type(value) not in _PLAIN and key != "exc_info":  # that becomes text later
             event[key] = without_secrets(key, value)
     return event
 
