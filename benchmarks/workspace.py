@@ -108,6 +108,7 @@ def _write_settings(workspace: Workspace) -> None:
     """Write the settings of production, but for addresses, files and a quota that nothing reaches."""
     settings = yaml.safe_load((workspace.service / "config" / "prod.yaml").read_text(encoding="utf-8"))
     settings["listen"] = {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"}
+    del settings["admin"]
     settings["tls"] = {
         "certificate_file": ".dev/server.pem",
         "key_file": ".dev/server.key",

@@ -16,6 +16,7 @@ from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
 from secure_rpc.outcome import Outcome, outcome_of
+from secure_rpc.trace_context import Trace
 
 __all__ = [
     "EOF",
@@ -56,6 +57,7 @@ class Call:
         "_request",
         "_task",
         "_was_cut",
+        "auth_began",
         "context",
         "ends_at_seconds",
         "gate",
@@ -75,6 +77,7 @@ class Call:
         "rule",
         "session",
         "tenant",
+        "trace",
         "workload",
     )
 
@@ -84,6 +87,7 @@ class Call:
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
+        self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
         self.workload = ""  # of the certificate, also where the token was refused
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
@@ -91,6 +95,7 @@ class Call:
         self.policy = ""  # the version that the rule is of
         self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
         self.raw_request_checks: tuple[RawCheck, ...] = ()
+        self.trace: Trace | None = None  # that it is part of, where that is known
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last

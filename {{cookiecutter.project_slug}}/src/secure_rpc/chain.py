@@ -79,6 +79,7 @@ class Chain(grpc.GenericRpcHandler):
         self._max_response_bytes = max_response_bytes
         self._methods: dict[str, tuple[Method, RpcMethodHandler]] = {}
         self.under_way = 0  # calls that have begun and not ended
+        self.ended = 0  # calls, since the start
         self.taken_up = 0  # calls that gRPC has handed over, since the start
         unknown = Method("", self._patience)
         self._unknown = unknown, self._compile(unknown, _refuse_unimplemented)
@@ -161,6 +162,7 @@ class Chain(grpc.GenericRpcHandler):
                 leave(call)
                 call.end()
                 self.under_way -= 1
+                self.ended += 1
             await self._refuse(call, refusal)
             return None
 

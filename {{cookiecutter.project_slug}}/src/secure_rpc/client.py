@@ -19,6 +19,7 @@ from secure_rpc.configuration import ConfigurationError
 from secure_rpc.stages.authentication import API_KEY
 from secure_rpc.stages.idempotency import KEY as IDEMPOTENCY_KEY
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
+from secure_rpc.telemetry.propagation import outgoing
 from secure_rpc.tls import client_credentials
 from secure_rpc.tls.client_credentials import ClientCertificate
 from secure_rpc.token_sources import TokenSource
@@ -154,7 +155,7 @@ class _NoCredentials:
         for key, _ in details.metadata or ():
             if key.lower() in CREDENTIAL_KEYS:
                 raise PermissionError(f'"{key}" is not sent in plaintext; use connect()')
-        return await continuation(details, request)
+        return await continuation(details._replace(metadata=outgoing(details.metadata)), request)
 
 
 # gRPC takes an interceptor for one kind of call alone, the first that it finds in it: so there is a class for each

@@ -35,6 +35,7 @@ from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.stages.remembering import Memory, replay_of
 from secure_rpc.stages.sessions import Sessions
+from secure_rpc.stages.steps import Steps
 from secure_rpc.stages.stream_limits import StreamLimits
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
@@ -44,8 +45,10 @@ from secure_rpc.state.quotas import QuotaStore
 from secure_rpc.state.redis import Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 from secure_rpc.state.redis_sessions import RedisSessions
+from secure_rpc.telemetry.call_metrics import method_label
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
+from secure_rpc.telemetry.tracing import tracing_of
 from secure_rpc.tls.floor import TlsVersion
 from secure_rpc.trust import Trust
 
@@ -77,7 +80,7 @@ class Platform:
         conditions = Conditions(on_failure=self._condition_failed)
         active = ActivePolicy(
             Engine("", conditions),
-            on_difference=lambda method, way: self.metrics.policy_differences.labels(method, way).inc(),
+            on_difference=lambda path, way: self.metrics.policy_differences.labels(method_label(path), way).inc(),
             on_rollback=self.metrics.policy_rollbacks.inc,
         )
         self.policy = PolicyKeeper(
@@ -101,14 +104,18 @@ class Platform:
             settings.authentication.credentials,
             revocations=self._trust.revocation_source,
             size=settings.authentication.remembered_identities,
+            on_credential=self.metrics.auth.validated,
         )
+        self.metrics.auth.expect([*known_to_policy(settings, ()).issuers])
+        self.metrics.process.is_made_of(settings.service.name)
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
         self.audit_log = ChainLog(
             settings.audit.file,
             on_written=self.metrics.audit_records.inc,
             on_failure=lambda _: self.metrics.audit_failures.inc(),
         )
-        self.telemetry = Telemetry(self.metrics, self.reporter)
+        self.tracing = tracing_of(settings.tracing, self.metrics.tracing, settings.service.resource)
+        self.telemetry = Telemetry(self.metrics, self.reporter, self.tracing)
         self.audit = Audit(
             self.audit_log,
             settings.audit.durability,
@@ -120,16 +127,21 @@ class Platform:
             settings.load.max_concurrent_calls_per_peer,
             settings.limits.max_metadata_bytes,
         )
-        self.authentication = Authentication(
-            self.identities,
-            tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
-            on_verified=self._trust.negotiated,
+        self.authentication = self._step(
+            "authentication",
+            Authentication(
+                self.identities,
+                tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
+                on_verified=self._trust.negotiated,
+                on_refused=self.metrics.auth.decided,
+            ),
         )
-        self.authorization = Authorization(active)
+        self.authorization = self._step("policy", Authorization(active, self.metrics.auth.decided))
         self._quotas = self._quota_store()
-        self.rate_limit = RateLimit(self._quotas, settings.quotas, settings.quota_headers)
+        self.rate_limit = self._step("quota", RateLimit(self._quotas, settings.quotas, settings.quota_headers))
         self._calls_made = Memory(settings.replay, self.store)
-        self.replay = replay_of(settings.replay, self._calls_made, on_answer=self.metrics.replay.answered)
+        replay = replay_of(settings.replay, self._calls_made, on_answer=self.metrics.replay.answered)
+        self.replay = self._step("replay", replay)
         self.sessions = Sessions(
             settings.sessions,
             self.live,
@@ -137,7 +149,7 @@ class Platform:
             limits=StreamLimits.of(settings.limits),
             store=RedisSessions(self.store) if self.store is not None else None,
         )
-        self.validation = Validation()
+        self.validation = self._step("validation", Validation(), of_messages=True)
         self.metrics.before_scrape(self._refresh)
 
     async def keep_trust_fresh(self) -> None:
@@ -198,6 +210,9 @@ class Platform:
                 f'would have its quota {self.settings.workers} times; set "state" to a store where all of them count '
                 'together, or "quota_scope: worker" to take that, or "workers: 1"'
             )
+
+    def _step(self, name: str, stage: Stage, *, of_messages: bool = False) -> Stage:
+        return Steps(name, stage, of_messages=of_messages) if self.tracing.keeps else stage
 
     def _refresh(self) -> None:
         use = self.identities.use

@@ -22,6 +22,7 @@ from secure_rpc.platform import Application
 from secure_rpc.server import Server
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import handshakes, logging
+from secure_rpc.telemetry.redaction import guard_tracebacks
 from secure_rpc.tls import floor
 from secure_rpc.workers import process
 from secure_rpc.workers.control import Control, audit_files
@@ -55,6 +56,7 @@ def build(application_module: str) -> typer.Typer:
             if line is not None:
                 settings = line.place(settings)
             configure_logging(settings, line)
+            guard_tracebacks()
             uvloop.run(serve_until_stopped(application, settings, line))
 
     @app.command()
@@ -101,6 +103,7 @@ def build(application_module: str) -> typer.Typer:
 async def serve_until_stopped(application: Application, settings: Settings, control: Control | None = None) -> None:
     """Start a server and return when it has been told to stop."""
     server = Server(application, settings, control)
+    server.platform.tracing.make_global()
     if handshakes.is_silenced():
         log.warning("failed handshakes are not counted: unset GRPC_VERBOSITY, or set it to INFO")
     with handshakes.failures_read(server.platform.metrics.handshakes.failed):

@@ -122,7 +122,8 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
     except OSError as error:
         raise ConfigurationError(f"{theirs.authorization.policy_file}: cannot be read ({error.strerror})") from None
     own: dict[str, Any] = {
-        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
+        "admin": {"tls": False, "allowed_workloads": []},
         "authorization": {"policy_file": str(policy), "rollout_file": str(folder / "rollout.yaml")},
         "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},

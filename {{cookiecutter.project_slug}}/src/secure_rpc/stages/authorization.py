@@ -20,14 +20,19 @@ class Authorization:
 
     Args:
         policy: decides.
+        on_decided: is told, of calls that are timed, whose identity it was and when authentication began, by
+            `time.perf_counter`.
     """
 
-    def __init__(self, policy: ActivePolicy) -> None:
+    def __init__(
+        self, policy: ActivePolicy, on_decided: Callable[[str, float], None] = lambda _identity, _began: None
+    ) -> None:
         self._policy = policy
+        self._on_decided = on_decided
 
     def bind(self, method: Method) -> Middleware | None:
         """Guard every method that exists and is not public."""
-        contract, policy = method.contract, self._policy
+        contract, policy, on_decided = method.contract, self._policy, self._on_decided
         if contract.public or not method.path:
             return None
         tenant_field, lasts = contract.tenant_field, method.request_streaming or method.response_streaming
@@ -38,6 +43,8 @@ class Authorization:
                 raise errors.Unauthenticated(reason="IDENTITY_MISSING")
             decision = policy.decide(principal, method, call.metadata)
             call.rule, call.policy, call.quotas = decision.rule, decision.policy, decision.quotas
+            if call.auth_began is not None:
+                on_decided(*call.auth_began)
             if not decision.allowed:
                 raise _denied()
             if lasts:
