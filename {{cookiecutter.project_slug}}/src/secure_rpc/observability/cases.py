@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from secure_rpc.observability.alerts import Alert, alerts
+from secure_rpc.observability.indicators import recorded, written
 from secure_rpc.observability.objectives import Promises
-from secure_rpc.observability.indicators import recorded
 from secure_rpc.observability.rules import DEPLOY_WINDOW, BudgetAlert, budget_alerts, rules
 
 STEP_SECONDS = 30  # between two evaluations, and two values of a series
@@ -40,17 +40,14 @@ def seconds(duration: str) -> int:
 def _case(alert: Alert, promises: Promises) -> dict[str, Any]:
     due = seconds(alert.fires_after) + seconds(alert.for_)
     labels = {**dict(alert.labels), "job": promises.job, "severity": alert.severity}
-    [rule] = [
-        rule for group in rules(promises)["groups"] for rule in group["rules"] if rule.get("alert") == alert.name
-    ]
+    [rule] = [rule for group in rules(promises)["groups"] for rule in group["rules"] if rule.get("alert") == alert.name]
     annotations = {**rule["annotations"], "summary": alert.told.replace("JOB_NAME", promises.job)}
     silence = [{"eval_time": f"{due - STEP_SECONDS}s", "alertname": alert.name, "exp_alerts": []}] if due else []
     return {
         "name": alert.name,
         "interval": f"{STEP_SECONDS}s",
         "input_series": [
-            {"series": series.replace("JOB", f'job="{promises.job}"'), "values": values}
-            for series, values in alert.series
+            {"series": written(series, "", promises), "values": values} for series, values in alert.series
         ],
         "alert_rule_test": [
             *silence,
@@ -66,8 +63,8 @@ def _case(alert: Alert, promises: Promises) -> dict[str, Any]:
 def _budget_case(alert: BudgetAlert, promises: Promises) -> dict[str, Any]:
     long, short, bound = alert.pairs[0]
     share = round(bound + (1 - bound) / 10, 6)
-    extra = {label: "x" for label in alert.indicator.by}
-    selector = ",".join(f'{name}="{value}"' for name, value in {"job": promises.job, **extra}.items())
+    extra = dict.fromkeys(alert.indicator.by, "x")
+    selector = "{" + ",".join(f'{name}="{value}"' for name, value in {"job": promises.job, **extra}.items()) + "}"
     labels = {"job": promises.job, **extra, "severity": alert.severity, "objective": alert.indicator.name}
     described = f"At this pace the error budget of {promises.window_days} days is gone {alert.pace}."
     annotations = {
@@ -86,12 +83,11 @@ def _budget_case(alert: BudgetAlert, promises: Promises) -> dict[str, Any]:
         "name": f"{alert.name} {alert.indicator.name}",
         "interval": f"{STEP_SECONDS}s",
         "input_series": [
-            {"series": f"{recorded(alert.indicator, long)}{{{selector}}}", "values": f"{share}x60"},
-            {"series": f"{recorded(alert.indicator, short)}{{{selector}}}", "values": f"{share}x{so_long} 0x60"},
+            {"series": recorded(alert.indicator, long) + selector, "values": f"{share}x60"},
+            {"series": recorded(alert.indicator, short) + selector, "values": f"{share}x{so_long} 0x60"},
         ],
         "alert_rule_test": [
-            {"eval_time": f"{moment}s", "alertname": alert.name, "exp_alerts": expected}
-            for moment, expected in moments
+            {"eval_time": f"{moment}s", "alertname": alert.name, "exp_alerts": expected} for moment, expected in moments
         ],
     }
 
@@ -109,8 +105,8 @@ def _windows(promises: Promises) -> list[dict[str, Any]]:
             "name": DEPLOY_WINDOW,
             "interval": f"{STEP_SECONDS}s",
             "input_series": [
-                {"series": f'secure_rpc_build_info{{job="{promises.job}",version="1"}}', "values": "1x11 stale"},
-                {"series": f'secure_rpc_build_info{{job="{promises.job}",version="2"}}', "values": "_x10 1x60"},
+                {"series": written('secure_rpc_build_info{JOB,version="1"}', "", promises), "values": "1x11 stale"},
+                {"series": written('secure_rpc_build_info{JOB,version="2"}', "", promises), "values": "_x10 1x60"},
             ],
             "alert_rule_test": [
                 {"eval_time": moment, "alertname": DEPLOY_WINDOW, "exp_alerts": alerts_then}

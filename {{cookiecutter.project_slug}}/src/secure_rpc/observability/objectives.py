@@ -13,6 +13,7 @@ from secure_rpc.configuration import ConfigurationError, Section, explain, read_
 FOLDER = Path("observability")
 FILE = "objectives.yaml"
 ALERT = "{alert}"  # in the pattern of runbooks
+OPEN, CLOSE = 2 * "{", 2 * "}"  # of Prometheus' and Grafana's templates; spelt so, the generator's leave them alone
 
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Positive = Annotated[float, Field(gt=0)]

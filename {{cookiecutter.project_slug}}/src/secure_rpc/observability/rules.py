@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from secure_rpc.observability.alerts import Alert, alerts
 from secure_rpc.observability.indicators import INDICATORS, Indicator, budget, ratio, recorded, written
-from secure_rpc.observability.objectives import Promises
+from secure_rpc.observability.objectives import CLOSE, OPEN, Promises
 
 Rule = dict[str, Any]
 
@@ -18,6 +19,7 @@ INTERVAL = "30s"
 FAST = (("1h", "5m", 14.4), ("6h", "30m", 6.0))
 SLOW = (("1d", "2h", 3.0), ("3d", "6h", 1.0))
 KINDS = (FAST, SLOW)
+VALUE = re.compile(r"\[(labels\.\w+|value(?: \| \w+)?)\]")
 HALF_IN_AN_HOUR = 0.5
 # while two versions are alive a roll-out is under way, and what it brings about makes no tickets
 DEPLOY_WINDOW = "DeployWindow"
@@ -52,7 +54,7 @@ def _rule(alert: Alert, promises: Promises) -> Rule:
         "for": alert.for_,
         "labels": {"severity": alert.severity},
         "annotations": {
-            "summary": alert.summary,
+            "summary": templated(alert.summary),
             "description": alert.meaning,
             "runbook_url": promises.runbook_of(alert.name),
         },
@@ -112,7 +114,7 @@ def _budget_rule(alert: BudgetAlert, promises: Promises) -> Rule:
         "for": alert.for_,
         "labels": {"severity": alert.severity, "objective": alert.indicator.name},
         "annotations": {
-            "summary": alert.summary("{{ $value | humanizePercentage }}"),
+            "summary": templated(alert.summary("[value | humanizePercentage]")),
             "description": f"At this pace the error budget of {promises.window_days} days is gone {alert.pace}.",
             "runbook_url": promises.runbook_of(alert.name),
         },
@@ -120,22 +122,27 @@ def _budget_rule(alert: BudgetAlert, promises: Promises) -> Rule:
 
 
 def _of(promises: Promises) -> str:
-    return f'{{job="{promises.job}"}}'
+    return written("{JOB}", "", promises)
 
 
 def _deploy_window(promises: Promises) -> Rule:
-    seen = f'last_over_time(secure_rpc_build_info{{job="{promises.job}"}}[10m])'
+    seen = f"last_over_time(secure_rpc_build_info{_of(promises)}[10m])"
     return {
         "alert": DEPLOY_WINDOW,
         "expr": f"count by (job) (count by (job, version, deployment_id) ({seen})) > 1",
         "for": "0m",
         "labels": {"severity": "none"},
         "annotations": {
-            "summary": "{{ $labels.job }} is being rolled out",
+            "summary": templated("[labels.job] is being rolled out"),
             "description": "Two versions are alive, or were within ten minutes; tickets wait until it is over.",
             "runbook_url": promises.runbook_of(DEPLOY_WINDOW),
         },
     }
+
+
+def templated(text: str) -> str:
+    """Return a text in which Prometheus puts the values of an alert where `[value]` and `[labels.name]` stand."""
+    return VALUE.sub(lambda found: f"{OPEN} ${found[1]} {CLOSE}", text)
 
 
 def names(promises: Promises) -> list[str]:
