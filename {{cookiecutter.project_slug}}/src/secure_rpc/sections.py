@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secure_rpc.audit.chain_log import Durability
 from secure_rpc.configuration import Section, did_you_mean
@@ -17,6 +18,7 @@ from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
 from secure_rpc.policy.contract import ForeignContract
 from secure_rpc.spiffe import check_trust_domain
+from secure_rpc.spiffe import parse as parse_spiffe_id
 from secure_rpc.telemetry.logging import LogFormat
 from secure_rpc.tls.floor import TlsVersion
 
@@ -49,15 +51,53 @@ class Listen(Section):
     """Where the service listens."""
 
     address: str = "127.0.0.1:50051"  # gRPC, mTLS
-    admin_address: str = "127.0.0.1:9464"  # plain HTTP: /healthz, /readyz, /metrics; keep it off public networks
+    admin_address: str = "127.0.0.1:9464"  # HTTP: /healthz, /readyz, /metrics; beyond loopback by mutual TLS alone
+    probe_address: str = ""  # plain HTTP: /healthz and /readyz alone, for the kubelet
 
-    @field_validator("address", "admin_address")
+    @field_validator("address", "admin_address", "probe_address")
     @classmethod
-    def _host_and_port(cls, address: str) -> str:
+    def _host_and_port(cls, address: str, info: ValidationInfo) -> str:
+        if not address and info.field_name == "probe_address":
+            return address
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  # the highest port there is
             raise ValueError('an address has a host and a port, such as "127.0.0.1:50051"')
         return address
+
+
+class Admin(Section):
+    """Who may read the numbers, where they can be reached from elsewhere."""
+
+    tls: bool = False  # by the server's certificate, from clients with one
+    client_ca_file: Path | None = None  # whose clients may knock; none: those of `tls.client_ca_file`
+    allowed_workloads: tuple[str, ...] = ()  # SPIFFE IDs of those who are answered
+
+    @model_validator(mode="after")
+    def _answers_somebody(self) -> Admin:
+        for workload in self.allowed_workloads:
+            parse_spiffe_id(workload)
+        if self.tls != bool(self.allowed_workloads):
+            raise ValueError('"tls" and "allowed_workloads" come together: name the SPIFFE IDs that may scrape')
+        return self
+
+    def check(self, address: str) -> None:
+        """Refuse to show the numbers to whoever reaches the machine.
+
+        Raises:
+            ValueError: the address is not one of loopback, and TLS is off.
+        """
+        if not self.tls and not _is_loopback(address.rpartition(":")[0].strip("[]")):
+            raise ValueError(
+                f'"admin_address" {address} can be reached from elsewhere, in plaintext; take 127.0.0.1, or set '
+                '"admin.tls: true" and "admin.allowed_workloads", and "listen.probe_address" for the kubelet'
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Tls(Section):

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from secure_rpc import event_engine
-from secure_rpc.admin import Admin
+from secure_rpc.admin import Admin, exposure_of
 from secure_rpc.chain import Chain
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.deadlines import Deadlines
@@ -101,7 +101,7 @@ class Server:
         self._drain = True
         self.admin: Admin | Control
         if control is None:
-            self.admin = Admin(settings.listen.admin_address, self.platform.metrics.render, self.unready_because)
+            self.admin = Admin(exposure_of(settings), self.platform.metrics.render, self.unready_because)
         else:
             self.admin = control
             control.attach(self.platform.metrics, self.unready_because, lambda: self.tell_to_stop(drain=False))
@@ -158,6 +158,7 @@ class Server:
             "serving",
             address=f"{address.rpartition(':')[0]}:{self.port}",
             admin=f"{self.settings.listen.admin_address.rpartition(':')[0]}:{self.admin.port}",
+            probes=self.admin.probe_port or None,
             pid=os.getpid(),
             services=self.services,
             policy=self.platform.policy.version,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -26,6 +26,7 @@ from secure_rpc.configuration import (
 from secure_rpc.identity.revocation_files import RevocationSettings
 from secure_rpc.quota import Quota
 from secure_rpc.sections import (
+    Admin,
     Audit,
     Authentication,
     Authorization,
@@ -47,6 +48,7 @@ from secure_rpc.state.connection import State
 __all__ = [
     "CONFIG_VARIABLE",
     "PREFIX",
+    "Admin",
     "Audit",
     "Authentication",
     "Authorization",
@@ -88,6 +90,7 @@ class Settings(BaseSettings):
     )
 
     service: Origin
+    admin: Admin = Admin()
     listen: Listen = Listen()
     tls: Tls
     authentication: Authentication
@@ -108,6 +111,13 @@ class Settings(BaseSettings):
     serving_loop: ServingLoop = ServingLoop.PUMPED
     workers: Positive = 1  # processes on the port; load limits and quotas hold in each by itself
     standby_worker: bool = True  # one more, loaded, takes the place of one that dies
+
+    @field_validator("listen")
+    @classmethod
+    def _keeps_numbers_in(cls, listen: Listen, info: ValidationInfo) -> Listen:
+        if "admin" in info.data:  # else it is wrong by itself
+            info.data["admin"].check(listen.admin_address)
+        return listen
 
     @field_validator("quotas")
     @classmethod

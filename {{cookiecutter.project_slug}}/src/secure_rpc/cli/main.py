@@ -22,6 +22,7 @@ from secure_rpc.platform import Application
 from secure_rpc.server import Server
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import handshakes, logging
+from secure_rpc.telemetry.redaction import guard_tracebacks
 from secure_rpc.tls import floor
 from secure_rpc.workers import process
 from secure_rpc.workers.control import Control, audit_files
@@ -57,6 +58,7 @@ def build(application_module: str) -> typer.Typer:
             if line is not None:
                 settings = line.place(settings)
             configure_logging(settings, line)
+            guard_tracebacks()
             uvloop.run(serve_until_stopped(application, settings, line))
 
     @app.command()

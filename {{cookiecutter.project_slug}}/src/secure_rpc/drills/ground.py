@@ -124,7 +124,8 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
     # each worker would remember nonces by itself, and the service refuses that
     workers = 1 if any(map(is_replay_protected, plan.every_method)) else WORKERS
     own: dict[str, Any] = {
-        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
+        "admin": {"tls": False, "allowed_workloads": []},
         "authorization": {"policy_file": str(policy), "rollout_file": str(folder / "rollout.yaml")},
         "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},

@@ -86,6 +86,7 @@ def _log_call(record: CallRecord) -> None:
         "rule": record.rule,
         "peer": record.peer,
         "call_id": record.call_id,
+        "trace_id": record.trace_id,
         "latency_ms": round(record.duration_seconds * 1000, 3),
     }
     if record.code is grpc.StatusCode.OK:

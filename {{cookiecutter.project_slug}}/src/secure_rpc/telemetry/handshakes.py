@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 
 from prometheus_client import CollectorRegistry, Counter
 
+from secure_rpc.telemetry.redaction import scrub_bytes
+
 VERBOSITY = "GRPC_VERBOSITY"
 SILENT = frozenset({"ERROR", "NONE"})  # values at which the core does not write the line
 PIPE_BYTES = 1 << 20  # some 5,000 lines: what comes while one long step of Python keeps the reader waiting
@@ -185,8 +187,8 @@ def _read(reading: int, real: int, failed: Callable[[str], None]) -> None:
         kept = b"".join([line + b"\n" for line in lines if not _is_counted(line, failed)])
         if len(held) > MAX_LINE_BYTES:  # too long for a line of gRPC's: its rest follows as it comes
             kept, held = kept + held, b""
-        _write(real, kept)
-    _write(real, held)
+        _write(real, scrub_bytes(kept))
+    _write(real, scrub_bytes(held))
 
 
 def _is_counted(line: bytes, failed: Callable[[str], None]) -> bool:

@@ -144,7 +144,8 @@ async def run_service(
 
 def _private(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
     return {
-        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
+        "admin": {"tls": False, "allowed_workloads": []},
         "tls": {
             "certificate_file": files.folder / "server.pem",
             "key_file": files.folder / "server.key",

@@ -69,6 +69,7 @@ def test_a_line_says_who_called_what_and_how_it_ended(lines: list[EventDict]) ->
             "rule": "bindings[0] reader",
             "peer": "ipv4:127.0.0.1:1",
             "call_id": "c-1",
+            "trace_id": "",
             "latency_ms": 1.234,
         }
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import grpc
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -66,6 +68,12 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_store_reachable",
         "secure_rpc_tls_key_exchange_groups",
     }
+
+
+def test_every_metric_has_its_line_in_the_documentation() -> None:
+    page = Path("docs/observability.md").read_text(encoding="utf-8")
+    missing = [name for name in families(Metrics()) if f"`{name}`" not in page and f"`{name}_total`" not in page]
+    assert missing == []
 
 
 def test_every_metric_says_what_it_is() -> None:
