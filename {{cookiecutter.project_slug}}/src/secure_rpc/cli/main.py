@@ -13,7 +13,7 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, drill, pki, policies
+from secure_rpc.cli import api_keys, calling, credentials, drill, observing, pki, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
@@ -40,6 +40,8 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
+
+    app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
 
     @app.command()
     def serve(
