@@ -25,6 +25,7 @@ import grpc  # noqa: E402
 import structlog  # noqa: E402
 import uvloop  # noqa: E402
 from secure_rpc import settings as settings_module  # noqa: E402
+from secure_rpc.configuration import read_yaml  # noqa: E402
 from secure_rpc.dev.issuer import Caller  # noqa: E402
 from secure_rpc.dev.setup import DevelopmentFiles, token_issuer  # noqa: E402
 from secure_rpc.policy.document import parse  # noqa: E402
@@ -51,7 +52,8 @@ async def call(target: str, tokens: list[str]) -> None:
     files = [(CERTIFICATES / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")]
     credentials = grpc.ssl_channel_credentials(*files)
     options = [("grpc.use_local_subchannel_pool", 1)]
-    channels, calls = [], []
+    channels: list[grpc.aio.Channel] = []
+    calls: list[Any] = []
     for number, token in enumerate(tokens):
         if number % STREAMS_OF_A_CONNECTION == 0:
             channels.append(grpc.aio.secure_channel(target, credentials, options))
@@ -120,7 +122,7 @@ async def measure(count: int, rounds: int) -> dict[str, Any]:
 
 def _server(count: int) -> Server:
     application = importlib.import_module("order_service.app").APPLICATION
-    data = settings_module.read_yaml(CONFIG).data
+    data = read_yaml(CONFIG).data
     room = 2 * count
     load = {"max_concurrent_calls": room, "max_concurrent_calls_per_peer": room}
     over = {
@@ -133,7 +135,7 @@ def _server(count: int) -> Server:
 def _write_tokens(server: Server, count: int) -> Path:
     issuer = token_issuer(server.settings, DevelopmentFiles(CERTIFICATES))
     file = Path("build/tokens.txt")
-    callers = (Caller(subject=f"user-{number}", tenants=["acme"], groups=["writers"]) for number in range(count))
+    callers = (Caller(subject=f"user-{number}", tenants=("acme",), groups=("writers",)) for number in range(count))
     file.write_text("\n".join(map(issuer.token, callers)), encoding="ascii")
     return file
 
