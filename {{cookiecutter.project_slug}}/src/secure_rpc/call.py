@@ -6,15 +6,16 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.outcome import Outcome, outcome_of
 
 __all__ = [
     "EOF",
@@ -28,6 +29,7 @@ __all__ = [
     "Patience",
     "Peer",
     "Principal",
+    "RawCheck",
     "Review",
     "current_call",
     "enter",
@@ -35,22 +37,14 @@ __all__ = [
 ]
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
+RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
-CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
 CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
 
 _PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
 _numbers = itertools.count(1)
-
-
-class Outcome(NamedTuple):
-    """How a call ended, as the server knows it."""
-
-    code: grpc.StatusCode
-    reason: str
-    error: BaseException | None
 
 
 class Call:
@@ -72,6 +66,7 @@ class Call:
         "policy",
         "principal",
         "quotas",
+        "raw_checks",
         "refusal",
         "reply",
         "request_checks",
@@ -95,6 +90,7 @@ class Call:
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
         self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
+        self.raw_checks: tuple[RawCheck, ...] = ()
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last
@@ -151,6 +147,10 @@ class Call:
         remaining: float | None = self.context.time_remaining()
         return remaining
 
+    def check_raw_requests(self, check: RawCheck) -> None:
+        """Have the bytes of each request message checked, as they came, before anything decodes them."""
+        self.raw_checks += (check,)
+
     def check_requests(self, check: Check) -> None:
         """Have each request message checked, after decoding, before the handler sees it."""
         self.request_checks += (check,)
@@ -189,7 +189,7 @@ class Call:
             if self.gate is not None:
                 await self.gate.before_receive()
             if message is not EOF:
-                self._check(message)
+                self._check(message, self.request_checks)
         except errors.StatusError as error:
             self.refusal = self.refusal or error
             raise
@@ -259,25 +259,16 @@ class Call:
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
-        self.reviews = ()
+        self.raw_checks = self.reviews = ()
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
-        if error is None:
-            return _OK
-        if isinstance(error, asyncio.CancelledError | errors.Cancelled):
-            remaining = self.time_remaining()
-            if remaining is not None and remaining < CLOCK_TOLERANCE_SECONDS:
-                return Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "", error)
-            return Outcome(grpc.StatusCode.CANCELLED, "", error)
-        if isinstance(error, errors.StatusError):
-            return Outcome(error.code, error.recorded_reason, error)
-        return Outcome(grpc.StatusCode.INTERNAL, "", error)
+        return outcome_of(error, self.time_remaining)
 
-    def _check(self, message: Any) -> None:
+    def _check(self, message: Any, checks: Iterable[Check]) -> None:
         """Have a request checked; a check that fails by itself refuses too, and no handler can swallow that."""
         try:
-            for check in self.request_checks:
+            for check in checks:
                 check(message)
         except errors.StatusError:
             raise
@@ -295,6 +286,8 @@ class Call:
         if len(raw) > self.method.max_request_bytes:
             limit = self.method.max_request_bytes
             raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
+        if self.raw_checks:
+            self._check(raw, self.raw_checks)
         try:
             return self.method.decode(raw)
         except Exception as error:
@@ -305,7 +298,6 @@ def _refuse_late(_message: Any) -> None:
     raise errors.Cancelled("the call has ended")
 
 
-_OK = Outcome(grpc.StatusCode.OK, "", None)
 _ENDED: tuple[Check, ...] = (_refuse_late,)
 _current: ContextVar[Call] = ContextVar("secure_rpc.call")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from secure_rpc.chain import Stage
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.api_key import ApiKeys
+from secure_rpc.identity.call_proof import CallProofs
 from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.principal import Identities
+from secure_rpc.identity.signing_keys import SigningKeys
 from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.live import LiveStreams
 from secure_rpc.method import Method
@@ -30,6 +33,7 @@ from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.authentication import Authentication
 from secure_rpc.stages.authorization import Authorization
 from secure_rpc.stages.error_boundary import ErrorBoundary
+from secure_rpc.stages.integrity import Integrity
 from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.stages.replay import Replay
@@ -129,6 +133,7 @@ class Platform:
         self.rate_limit = RateLimit(self._quotas, settings.quotas, settings.quota_headers)
         self._nonces: NonceStore = MemoryNonces(settings.replay.remembered_nonces)
         self.replay = Replay(self._nonces, settings.replay.window_seconds)
+        self.integrity = self._integrity()
         self.sessions = Sessions(
             settings.sessions,
             self.live,
@@ -141,7 +146,9 @@ class Platform:
 
     async def keep_trust_fresh(self) -> None:
         """Follow the files of certificates, CAs and revocations, until cancelled."""
-        await self._trust.keep_fresh(self.identities)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._trust.keep_fresh(self.identities))
+            tasks.create_task(self._signing_keys.keep_fresh())
 
     async def keep_reviewing(self) -> None:
         """Judge streams again from time to time, until cancelled."""
@@ -180,10 +187,14 @@ class Platform:
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
-        protected = [method.path for method in methods if method.contract.replay_protected]
+        protected = [
+            (method.path, "replay_protected" if method.contract.replay_protected else "signed")
+            for method in methods
+            if method.contract.replay_protected or method.contract.signed
+        ]
         if protected and self.settings.workers > 1 and isinstance(self._nonces, MemoryNonces):
             raise ConfigurationError(
-                f'"workers" is {self.settings.workers}, but {protected[0]} is replay_protected, and each worker '
+                f'"workers" is {self.settings.workers}, but {" is ".join(protected[0])}, and each worker '
                 "remembers nonces by itself: a call that was captured could be made again at another worker; "
                 'set "workers: 1"'
             )
@@ -229,6 +240,21 @@ class Platform:
             settings.remembered_callers,
             on_decision_without_store=self.metrics.quotas.decided_without_store,
         )
+
+    def _integrity(self) -> Integrity:
+        settings, window_seconds = self.settings.integrity, self.settings.replay.window_seconds
+        self._signing_keys = SigningKeys(settings.signing_keys_file, self._keys_reloaded("signing_keys"))
+        audience = self.settings.service.name
+        proofs = CallProofs(self._signing_keys, audience, window_seconds, certificate_keys=settings.certificate_keys)
+        return Integrity(proofs, self._nonces, window_seconds)
+
+    def _keys_reloaded(self, file: str) -> Callable[[ConfigurationError | None], None]:
+        def reloaded(error: ConfigurationError | None) -> None:
+            self.metrics.integrity.reloaded(file, good=error is None)
+            if error is not None:
+                logger.error("the %s are left as they were: %s", file.replace("_", " "), error)
+
+        return reloaded
 
     def _forget_identities(self) -> None:
         self.identities.forget()

@@ -181,6 +181,13 @@ class Replay(Section):
     remembered_nonces: Positive = 1_000_000
 
 
+class Integrity(Section):
+    """What signed calls are verified with, and what encrypts sensitive fields."""
+
+    signing_keys_file: Path | None = None  # keys of callers, beside those of their certificates
+    certificate_keys: bool = True  # whether the key of the caller's TLS certificate may sign
+
+
 class Audit(Section):
     """Where records of calls are kept."""
 

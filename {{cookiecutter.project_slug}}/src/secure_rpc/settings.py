@@ -30,6 +30,7 @@ from secure_rpc.sections import (
     Authentication,
     Authorization,
     Exchange,
+    Integrity,
     Limits,
     Listen,
     Load,
@@ -52,6 +53,7 @@ __all__ = [
     "Authentication",
     "Authorization",
     "Exchange",
+    "Integrity",
     "Limits",
     "Listen",
     "Load",
@@ -105,6 +107,7 @@ class Settings(BaseSettings):
     quota_store_failure: StoreFailure = StoreFailure.OPEN  # quotas are fairness; the store must not end the service
     quota_headers: QuotaHeaders = QuotaHeaders.REFUSED
     replay: Replay = Replay()
+    integrity: Integrity = Integrity()
     sessions: SessionSettings = SessionSettings()
     audit: Audit
     logging: Logging = Logging()

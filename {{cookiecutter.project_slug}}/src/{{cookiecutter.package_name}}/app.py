@@ -22,6 +22,7 @@ def build_chain(platform: Platform) -> list[Stage]:
         platform.authentication,  # certificate + token -> principal
         platform.authorization,  # what the proto asks, what the policy gives; then the tenant
         platform.rate_limit,  # per principal and class of method
+        platform.integrity,  # only signed methods: nothing was altered on the way
         platform.replay,  # only methods that ask for it
         platform.sessions,  # streams end with their credential, or go on with a new one
         platform.validation,  # every message

@@ -26,7 +26,7 @@ SHAPES = (
 STREAMS_OUT = tuple(shape for shape in SHAPES if shape.startswith(("Server", "Bidi")))
 STREAMS_IN = tuple(shape for shape in SHAPES if shape.startswith(("Client", "Bidi")))
 UNARY_IN = tuple(shape for shape in SHAPES if shape not in STREAMS_IN)
-OTHERS = ("TenantUnary", "TenantBidi", "Protected", "Public")
+OTHERS = ("TenantUnary", "TenantBidi", "Protected", "Signed", "SignedStream", "Public")
 
 FLOOD = "flood"  # the act of a stream that never ends
 _FLOOD = pb.Answer(padding=bytes(100_000))
@@ -107,5 +107,6 @@ class Servicer(probe_pb2_grpc.ProbeServiceServicer):
         finally:
             self.closed.append("BidiByReadWrite")
 
-    TenantUnary = Protected = Public = Unary
+    TenantUnary = Protected = Signed = Public = Unary
+    SignedStream = ServerStream
     TenantBidi = Bidi

@@ -33,6 +33,7 @@ class Ask:
     method: MethodDescriptor
     data: tuple[str, ...]  # JSON
     target: str
+    audience: str = ""  # the service's name, for calls that are signed
 
 
 class _Recorder:
@@ -94,6 +95,7 @@ async def call(ask: Ask, files: DevelopmentFiles, token: TokenSource | None) -> 
         ca_file=files.ca_certificate,
         services=[method.containing_service],
         token=token,
+        audience=ask.audience,
     ) as channel:
         try:
             async for reply in replies(channel, method, requests):

@@ -78,7 +78,8 @@ def build(application_module: str) -> typer.Typer:
             if caller:
                 issuer, who = development.token_issuer(settings, files), find_caller(load_callers(callers), caller)
                 source = lambda: issuer.token(who)  # noqa: E731
-            asked = calling.Ask(calling.find(methods, method), tuple(data or ()), target or settings.listen.address)
+            address, found = target or settings.listen.address, calling.find(methods, method)
+            asked = calling.Ask(found, tuple(data or ()), address, settings.service.name)
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 
     @audit.command("verify")

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
+from secure_rpc.telemetry.integrity_metrics import IntegrityMetrics
 from secure_rpc.telemetry.quota_metrics import QuotaMetrics
 from secure_rpc.telemetry.session_metrics import SessionMetrics
 
@@ -30,6 +31,7 @@ class Metrics:
         self.handshakes = HandshakeMetrics(self.registry)
         self.sessions = SessionMetrics(self.registry)
         self.quotas = QuotaMetrics(self.registry)
+        self.integrity = IntegrityMetrics(self.registry)
         self.calls = Histogram(
             "grpc_server_call_duration_seconds",
             "Time from the first byte of a call to its end, by outcome.",
