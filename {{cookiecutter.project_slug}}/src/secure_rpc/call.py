@@ -73,6 +73,7 @@ class Call:
         "response_checks",
         "reviews",
         "rule",
+        "seal",
         "session",
         "tenant",
         "workload",
@@ -93,6 +94,7 @@ class Call:
         self.raw_checks: tuple[RawCheck, ...] = ()
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
+        self.seal: Any = None  # makes of a response, once checked, the message that is sent in its place
         self.reviews: tuple[Review, ...] = ()  # of calls that last
         self.session: Any = None  # of a call that lasts: until when it may, and what it tells of that
         self.gate: Any = None  # what messages wait for before they go on, while there is something to wait for
@@ -221,6 +223,8 @@ class Call:
             raise errors.Internal from TypeError(detail)
         for check in self.response_checks:
             check(message)
+        if self.seal is not None:
+            message = self.seal(message)
         encoded = self.method.encode(message)
         if len(encoded) > self.method.max_response_bytes:
             limit = self.method.max_response_bytes

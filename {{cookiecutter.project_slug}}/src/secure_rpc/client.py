@@ -15,7 +15,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from secure_rpc import event_engine
 from secure_rpc.client_channel import Defaults, RotatingChannel
 from secure_rpc.client_config import replay_protected, service_config, target_of
+from secure_rpc.client_encryption import FieldEncryption
 from secure_rpc.client_signing import CallSigning, load_signer, signed
+from secure_rpc.confidential import HEADER, VERSION
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.stages.authentication import API_KEY
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
@@ -42,6 +44,7 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     audience: str = "",
     signing_key_file: Path | None = None,
     signing_key_id: str = "",
+    keyring_file: Path | None = None,
     server_name: str = "",
     deadline_seconds: float = 10.0,
     wait_for_ready: bool = False,
@@ -69,6 +72,8 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
         signing_key_file: a key that the server has registered, PEM, by which such calls are signed; None for that of
             our certificate. Who ends TLS on the way replaces the certificate, but has no such key.
         signing_key_id: under which it is registered.
+        keyring_file: the keys that encrypt sensitive fields, the same as the servers'; None where they travel as they
+            are. With it, responses whose sensitive fields are plain text are refused.
         server_name: the name in the server's certificate, where the target does not say it.
         deadline_seconds: of unary calls that set none.
         wait_for_ready: whether calls that do not say it wait until a server is reached, rather than fail at once.
@@ -83,7 +88,8 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     event_engine.keep()
     services = list(services)
     files = (certificate_file, key_file, ca_file)
-    watch = FileWatch(files, poll_seconds=poll_seconds)
+    watch = FileWatch([*files, *([keyring_file] if keyring_file else [])], poll_seconds=poll_seconds)
+    encryption = FieldEncryption(services, keyring_file)
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(service_config(services))),
         ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),
@@ -93,7 +99,7 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))
     name = target_of(target, server_name)
-    plugin = _Proofs(token, api_key, replay_protected(services), signed(services))
+    plugin = _Proofs(token, api_key, replay_protected(services), signed(services), encryption.methods)
     proofs = grpc.metadata_call_credentials(plugin)
     signer = load_signer(signing_key_file, signing_key_id) if signing_key_file else None
 
@@ -101,14 +107,19 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
         credentials = grpc.composite_channel_credentials(certificate.grpc_credentials(), proofs)
         return grpc.aio.secure_channel(name, credentials, options=options)
 
+    def load() -> ClientCertificate:
+        encryption.reload()
+        return client_credentials.load(*files)
+
+    signing = CallSigning(services, audience, plugin.headers_of, signer)
     return RotatingChannel(
         client_credentials.load(*files),
         open_channel,
-        lambda: client_credentials.load(*files),
+        load,
         watch,
         defaults=Defaults(deadline_seconds, wait_for_ready),
         grace_seconds=renewal_grace_seconds,
-        adapt=CallSigning(services, audience, plugin.headers_of, signer).adapt,
+        adapt=lambda said, named: signing.adapt(*encryption.adapt(said, named)),  # what is signed is encrypted
     )
 
 
@@ -188,11 +199,13 @@ class _Proofs(grpc.AuthMetadataPlugin):
         api_key: TokenSource | None,
         replay_protected: frozenset[str],
         signed: frozenset[str],
+        encrypted: frozenset[str],
     ) -> None:
         self._token = token
         self._api_key = api_key
         self._replay_protected = replay_protected
         self._signed = signed
+        self._encrypted = encrypted
 
     def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
         try:
@@ -210,6 +223,8 @@ class _Proofs(grpc.AuthMetadataPlugin):
         metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {token}"),) if token else ()
         if self._api_key:
             metadata = (*metadata, (API_KEY, self._api_key()))
+        if method in self._encrypted:
+            metadata = (*metadata, (HEADER, VERSION))
         if method in self._replay_protected:
             return (*metadata, (NONCE_KEY, secrets.token_urlsafe(NONCE_BYTES)), (TIME_KEY, f"{time.time():.3f}"))
         return metadata

@@ -11,6 +11,7 @@ import grpc
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.chain import Stage
+from secure_rpc.confidential import Keyring
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.api_key import ApiKeys
@@ -32,6 +33,7 @@ from secure_rpc.settings import Settings
 from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.authentication import Authentication
 from secure_rpc.stages.authorization import Authorization
+from secure_rpc.stages.confidentiality import Confidentiality
 from secure_rpc.stages.error_boundary import ErrorBoundary
 from secure_rpc.stages.integrity import Integrity
 from secure_rpc.stages.load_limit import LoadLimit
@@ -141,6 +143,9 @@ class Platform:
             limits=StreamLimits.of(settings.limits),
             store=RedisSessions(self.store) if self.store is not None else None,
         )
+        keyring_file = settings.integrity.keyring_file
+        self._keyring = Keyring(keyring_file, self._keys_reloaded("keyring")) if keyring_file else None
+        self.confidentiality = Confidentiality(self._keyring, settings.integrity.encrypted_fields)
         self.validation = Validation()
         self.metrics.before_scrape(self._refresh)
 
@@ -149,6 +154,8 @@ class Platform:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._trust.keep_fresh(self.identities))
             tasks.create_task(self._signing_keys.keep_fresh())
+            if self._keyring is not None:
+                tasks.create_task(self._keyring.keep_fresh())
 
     async def keep_reviewing(self) -> None:
         """Judge streams again from time to time, until cancelled."""

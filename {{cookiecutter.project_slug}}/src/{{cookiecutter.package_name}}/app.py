@@ -25,6 +25,7 @@ def build_chain(platform: Platform) -> list[Stage]:
         platform.integrity,  # only signed methods: nothing was altered on the way
         platform.replay,  # only methods that ask for it
         platform.sessions,  # streams end with their credential, or go on with a new one
+        platform.confidentiality,  # only where fields are sensitive, with a keyring
         platform.validation,  # every message
         # yours here: docs/adding-a-stage.md
     ]

@@ -52,6 +52,7 @@ class Proxy:
     alter: Alter = unaltered
     lost_answers: int = 0  # how many answers to come are kept back, as if the connection had broken
     captured: list[Passing] = field(default_factory=list)  # as they came
+    answers: list[bytes] = field(default_factory=list)
     target: str = ""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
@@ -68,6 +69,7 @@ class Proxy:
                 answer: bytes = await call
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
+            self.answers.append(answer)
             if self.lost_answers:
                 self.lost_answers -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the answer is lost")

@@ -13,7 +13,7 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, drill, pki, policies
+from secure_rpc.cli import api_keys, calling, credentials, drill, keyrings, pki, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
@@ -37,6 +37,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
     app.add_typer(audit, name="audit", help="The audit log.")
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
+    app.add_typer(keyrings.commands(), name="keyring", help="Keys that encrypt sensitive fields.")
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
 
