@@ -18,16 +18,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from secure_rpc.client import connect
+from secure_rpc.configuration import ConfigurationError
 from secure_rpc.identity.call_proof import digest_of
 from secure_rpc.identity.certificate import thumbprint_of
 from secure_rpc.platform import Application
 from secure_rpc.stages.integrity import PROOF_KEY
+from secure_rpc.testing.service import run_service
 
 from probe.v1 import probe_pb2 as pb
 from support.altering_proxy import Alter, Passing, Proxy, run_proxy, unaltered
 from support.probe import SERVICE, path_of
+from support.secrets_kept import Keeper
 from support.signing import claims_of, new_key, private_pem, proof_of, public_pem, write_keys
-from support.target import ISSUER, TRUST_DOMAIN, Target, reason_of, run_target
+from support.target import CALLERS, ISSUER, POLICY, SETTINGS, TRUST_DOMAIN, Target, reason_of, run_target
 from support.world import Ending
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -332,6 +335,20 @@ async def test_credentials_of_a_single_call_go_along(world: World) -> None:
 class _More(grpc.AuthMetadataPlugin):
     def __call__(self, _context: object, callback: grpc.AuthMetadataPluginCallback) -> None:
         callback((("further", "entry"),), None)
+
+
+async def test_several_workers_that_would_not_know_of_each_others_calls_are_refused_at_start(
+    application: Application, tmp_path: Path
+) -> None:
+    for name, text in {"settings.yaml": SETTINGS, "policy.yaml": POLICY, "callers.yaml": CALLERS}.items():
+        (tmp_path / name).write_text(text)
+    signed_alone = Application(application.build_chain, Keeper().add)
+    overrides = {"workers": 2, "authorization": {"policy_file": tmp_path / "policy.yaml"}}
+    with pytest.raises(ConfigurationError, match=r'"workers" is 2, but /probe.v1.SecretService/Keep is signed'):
+        async with run_service(
+            signed_alone, tmp_path, overrides, config=tmp_path / "settings.yaml", callers=tmp_path / "callers.yaml"
+        ):
+            pass
 
 
 async def test_calls_of_other_methods_carry_no_proof(world: World) -> None:
