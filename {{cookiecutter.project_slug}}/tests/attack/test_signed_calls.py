@@ -27,7 +27,7 @@ from secure_rpc.testing.service import run_service
 
 from probe.v1 import probe_pb2 as pb
 from support.altering_proxy import Alter, Passing, Proxy, run_proxy, unaltered
-from support.probe import SERVICE, path_of
+from support.probe import Servicer, SignedServicer, path_of
 from support.secrets_kept import Keeper
 from support.signing import claims_of, new_key, private_pem, proof_of, public_pem, write_keys
 from support.target import CALLERS, ISSUER, POLICY, SETTINGS, TRUST_DOMAIN, Target, reason_of, run_target
@@ -35,10 +35,21 @@ from support.world import Ending
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SIGNED, AUDIENCE = path_of("Signed"), "probe"
+SERVICE, AUDIENCE = "probe.v1.SignedService", "probe"
+SIGNED = f"/{SERVICE}/Signed"
 ALICE, BOB, OLD = new_key(), new_key("EdDSA"), new_key()
 ASK = pb.Ask(act="pay", name="10 to bob")
 BODY = ASK.SerializeToString()
+
+
+@asynccontextmanager
+async def run_signed(
+    application: Application, folder: Path, overrides: dict[str, Any] | None = None
+) -> AsyncIterator[Target]:
+    """Run a target that takes signed calls too."""
+    probe = Servicer()
+    async with run_target(application, folder, overrides, servicer=probe, add=[SignedServicer(probe).add]) as target:
+        yield target
 
 
 class World:
@@ -59,7 +70,7 @@ class World:
             certificate_file=files.client_certificate,
             key_file=files.client_key,
             ca_file=files.ca_certificate,
-            services=[pb.DESCRIPTOR.services_by_name["ProbeService"]],
+            services=[pb.DESCRIPTOR.services_by_name[name] for name in ("ProbeService", "SignedService")],
             token=lambda: self.target.token(caller),
             audience=AUDIENCE,
             signing_key_file=self._folder / "alice.key" if key_id else None,
@@ -102,7 +113,7 @@ async def world(application: Application, tmp_path_factory: pytest.TempPathFacto
         "proxy": {"public_key": public_pem(BOB), "workload": f"spiffe://{TRUST_DOMAIN}/client/proxy"},
     }
     overrides = {"integrity": {"signing_keys_file": write_keys(folder / "keys.yaml", keys)}}
-    async with run_target(application, folder, overrides) as target, run_proxy(target) as proxy:
+    async with run_signed(application, folder, overrides) as target, run_proxy(target) as proxy:
         yield World(target, proxy, folder)
         assert (await target.ask("Signed", authorization=f"Bearer {target.token('mallory')}")).code.name != "OK"
 
@@ -291,7 +302,7 @@ async def test_a_sound_proof_made_by_hand_is_taken(world: World) -> None:  # so 
 async def test_the_key_of_the_certificate_signs_where_none_is_registered(
     application: Application, tmp_path: Path
 ) -> None:
-    async with run_target(application, tmp_path) as target:
+    async with run_signed(application, tmp_path) as target:
         for _ in range(2):
             assert (await target.ask("Signed", ASK)).messages == ["pay"]
         assert (await target.ask("Signed", pb.Ask())).code is grpc.StatusCode.OK  # no bytes at all
@@ -300,14 +311,14 @@ async def test_the_key_of_the_certificate_signs_where_none_is_registered(
 
 
 async def test_the_key_of_the_certificate_can_be_refused(application: Application, tmp_path: Path) -> None:
-    async with run_target(application, tmp_path, {"integrity": {"certificate_keys": False}}) as target:
+    async with run_signed(application, tmp_path, {"integrity": {"certificate_keys": False}}) as target:
         told = await target.ask("Signed", ASK)
         assert reason_of(told.trailers).reason == "PROOF_INVALID"
         assert (await target.record_of(told))["reason"] == "PROOF_KEY_NOT_REGISTERED"
 
 
 async def test_nonces_of_signed_calls_are_not_forgotten(application: Application, tmp_path: Path) -> None:
-    async with run_target(application, tmp_path, {"replay": {"remembered_nonces": 1}}) as target:
+    async with run_signed(application, tmp_path, {"replay": {"remembered_nonces": 1}}) as target:
         assert (await target.ask("Signed", ASK)).code is grpc.StatusCode.OK
         told = await target.ask("Signed", ASK)
         assert (told.code.name, reason_of(told.trailers).reason) == ("UNAVAILABLE", "REPLAY_STORE_UNAVAILABLE")

@@ -26,7 +26,7 @@ SHAPES = (
 STREAMS_OUT = tuple(shape for shape in SHAPES if shape.startswith(("Server", "Bidi")))
 STREAMS_IN = tuple(shape for shape in SHAPES if shape.startswith(("Client", "Bidi")))
 UNARY_IN = tuple(shape for shape in SHAPES if shape not in STREAMS_IN)
-OTHERS = ("TenantUnary", "TenantBidi", "Protected", "Signed", "SignedStream", "Public")
+OTHERS = ("TenantUnary", "TenantBidi", "Protected", "Public")
 
 FLOOD = "flood"  # the act of a stream that never ends
 _FLOOD = pb.Answer(padding=bytes(100_000))
@@ -107,6 +107,27 @@ class Servicer(probe_pb2_grpc.ProbeServiceServicer):
         finally:
             self.closed.append("BidiByReadWrite")
 
-    TenantUnary = Protected = Signed = Public = Unary
-    SignedStream = ServerStream
+    TenantUnary = Protected = Public = Unary
     TenantBidi = Bidi
+
+
+class SignedServicer(probe_pb2_grpc.SignedServiceServicer):
+    """Answers signed calls as the probe answers others.
+
+    Args:
+        probe: that counts and performs.
+    """
+
+    def __init__(self, probe: Servicer) -> None:
+        self._probe = probe
+
+    async def Signed(self, request: pb.Ask, context: Any) -> pb.Answer:
+        return await self._probe.Unary(request, context)
+
+    async def SignedStream(self, request: pb.Ask, context: Any) -> AsyncIterator[pb.Answer]:
+        async for answer in self._probe.ServerStream(request, context):
+            yield answer
+
+    def add(self, server: Any) -> None:
+        """Add the servicer."""
+        probe_pb2_grpc.add_SignedServiceServicer_to_server(self, server)

@@ -15,8 +15,8 @@ from secure_rpc.configuration import ConfigurationError
 from probe.v1 import probe_pb2 as pb
 from support.signing import new_key, private_pem
 
-SERVICES = [pb.DESCRIPTOR.services_by_name["ProbeService"]]
-PATH = "/probe.v1.ProbeService/Signed"
+SERVICES = [pb.DESCRIPTOR.services_by_name["SignedService"]]
+PATH = "/probe.v1.SignedService/Signed"
 
 
 def signing(folder: Path, audience: str = "probe") -> CallSigning:
