@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ import grpc
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
-from secure_rpc.outcome import Outcome, outcome_of
+from secure_rpc.outcome import Outcome, is_cancelled, outcome_of
 from secure_rpc.trace_context import Trace
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Patience",
     "Peer",
     "Principal",
+    "RawCheck",
     "Review",
     "current_call",
     "enter",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
-RawCheck: TypeAlias = Callable[[bytes], None]  # sees it as it came
+RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
@@ -68,13 +69,14 @@ class Call:
         "policy",
         "principal",
         "quotas",
-        "raw_request_checks",
+        "raw_checks",
         "refusal",
         "reply",
         "request_checks",
         "response_checks",
         "reviews",
         "rule",
+        "seal",
         "session",
         "tenant",
         "trace",
@@ -94,10 +96,11 @@ class Call:
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
         self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
-        self.raw_request_checks: tuple[RawCheck, ...] = ()
         self.trace: Trace | None = None  # that it is part of, where that is known
+        self.raw_checks: tuple[RawCheck, ...] = ()
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
+        self.seal: Any = None  # makes of a response, once checked, the message that is sent in its place
         self.reviews: tuple[Review, ...] = ()  # of calls that last
         self.session: Any = None  # of a call that lasts: until when it may, and what it tells of that
         self.gate: Any = None  # what messages wait for before they go on, while there is something to wait for
@@ -154,8 +157,8 @@ class Call:
         return remaining
 
     def check_raw_requests(self, check: RawCheck) -> None:
-        """Have each request message checked as it came, before it is decoded."""
-        self.raw_request_checks += (check,)
+        """Have the bytes of each request message checked, as they came, before anything decodes them."""
+        self.raw_checks += (check,)
 
     def check_requests(self, check: Check) -> None:
         """Have each request message checked, after decoding, before the handler sees it."""
@@ -195,7 +198,7 @@ class Call:
             if self.gate is not None:
                 await self.gate.before_receive()
             if message is not EOF:
-                self._check(message)
+                self._check(message, self.request_checks)
         except errors.StatusError as error:
             self.refusal = self.refusal or error
             raise
@@ -227,6 +230,8 @@ class Call:
             raise errors.Internal from TypeError(detail)
         for check in self.response_checks:
             check(message)
+        if self.seal is not None:
+            message = self.seal(message)
         encoded = self.method.encode(message)
         if len(encoded) > self.method.max_response_bytes:
             limit = self.method.max_response_bytes
@@ -265,17 +270,16 @@ class Call:
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
-        self.raw_request_checks = ()
-        self.reviews = ()
+        self.raw_checks = self.reviews = ()
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
         return outcome_of(error, self.time_remaining)
 
-    def _check(self, message: Any) -> None:
+    def _check(self, message: Any, checks: Iterable[Check]) -> None:
         """Have a request checked; a check that fails by itself refuses too, and no handler can swallow that."""
         try:
-            for check in self.request_checks:
+            for check in checks:
                 check(message)
         except errors.StatusError:
             raise
@@ -293,8 +297,8 @@ class Call:
         if len(raw) > self.method.max_request_bytes:
             limit = self.method.max_request_bytes
             raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
-        for check in self.raw_request_checks:
-            check(raw)
+        if self.raw_checks:
+            self._check(raw, self.raw_checks)
         try:
             return self.method.decode(raw)
         except Exception as error:
@@ -321,9 +325,3 @@ def current_call() -> Call:
 def enter(call: Call) -> None:
     """Make a call the current one of this task; gRPC runs each RPC in a task of its own."""
     _current.set(call)
-
-
-def is_cancelled() -> bool:
-    """Tell whether the running call is being cancelled, even where someone swallowed the CancelledError."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

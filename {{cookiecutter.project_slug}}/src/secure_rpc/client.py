@@ -15,6 +15,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from secure_rpc import event_engine
 from secure_rpc.client_channel import Defaults, RotatingChannel
 from secure_rpc.client_config import replay_protected, service_config, target_of
+from secure_rpc.client_encryption import FieldEncryption
+from secure_rpc.client_signing import CallSigning, load_signer, signed
+from secure_rpc.confidential import HEADER, VERSION
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.stages.authentication import API_KEY
 from secure_rpc.stages.idempotency import KEY as IDEMPOTENCY_KEY
@@ -40,6 +43,10 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     services: Iterable[ServiceDescriptor] = (),
     token: TokenSource | None = None,
     api_key: TokenSource | None = None,
+    audience: str = "",
+    signing_key_file: Path | None = None,
+    signing_key_id: str = "",
+    keyring_file: Path | None = None,
     server_name: str = "",
     deadline_seconds: float = 10.0,
     wait_for_ready: bool = False,
@@ -63,6 +70,12 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
             and are not tried again.
         token: gives the access token, "" or None for none; `token_sources` has sources that refresh.
         api_key: gives the API key, None for none.
+        audience: the name of the service, as its settings have it; needed to call methods that are `signed`.
+        signing_key_file: a key that the server has registered, PEM, by which such calls are signed; None for that of
+            our certificate. Who ends TLS on the way replaces the certificate, but has no such key.
+        signing_key_id: under which it is registered.
+        keyring_file: the keys that encrypt sensitive fields, the same as the servers'; None where they travel as they
+            are. With it, responses whose sensitive fields are plain text are refused.
         server_name: the name in the server's certificate, where the target does not say it.
         deadline_seconds: of unary calls that set none.
         wait_for_ready: whether calls that do not say it wait until a server is reached, rather than fail at once.
@@ -77,7 +90,8 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     event_engine.keep()
     services = list(services)
     files = (certificate_file, key_file, ca_file)
-    watch = FileWatch(files, poll_seconds=poll_seconds)
+    watch = FileWatch([*files, *([keyring_file] if keyring_file else [])], poll_seconds=poll_seconds)
+    encryption = FieldEncryption(services, keyring_file)
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(service_config(services))),
         ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),
@@ -87,19 +101,27 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))
     name = target_of(target, server_name)
-    proofs = grpc.metadata_call_credentials(_Proofs(token, api_key, replay_protected(services)))
+    plugin = _Proofs(token, api_key, replay_protected(services), signed(services), encryption.methods)
+    proofs = grpc.metadata_call_credentials(plugin)
+    signer = load_signer(signing_key_file, signing_key_id) if signing_key_file else None
 
     def open_channel(certificate: ClientCertificate) -> grpc.aio.Channel:
         credentials = grpc.composite_channel_credentials(certificate.grpc_credentials(), proofs)
         return grpc.aio.secure_channel(name, credentials, options=options)
 
+    def load() -> ClientCertificate:
+        encryption.reload()
+        return client_credentials.load(*files)
+
+    signing = CallSigning(services, audience, plugin.headers_of, signer)
     return RotatingChannel(
         client_credentials.load(*files),
         open_channel,
-        lambda: client_credentials.load(*files),
+        load,
         watch,
         defaults=Defaults(deadline_seconds, wait_for_ready),
         grace_seconds=renewal_grace_seconds,
+        adapt=lambda said, named: signing.adapt(*encryption.adapt(said, named)),  # what is signed is encrypted
     )
 
 
@@ -183,26 +205,37 @@ class _Proofs(grpc.AuthMetadataPlugin):
     """What each attempt carries: made anew, so that a retry of gRPC's own is no replay."""
 
     def __init__(
-        self, token: TokenSource | None, api_key: TokenSource | None, replay_protected: frozenset[str]
+        self,
+        token: TokenSource | None,
+        api_key: TokenSource | None,
+        replay_protected: frozenset[str],
+        signed: frozenset[str],
+        encrypted: frozenset[str],
     ) -> None:
         self._token = token
         self._api_key = api_key
         self._replay_protected = replay_protected
+        self._signed = signed
+        self._encrypted = encrypted
 
     def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
         try:
-            metadata = self._metadata(context)
+            method = f"{context.service_url.rpartition('/')[2]}/{context.method_name}"
+            # a proof speaks of the token: both come from one hand, or the token might be renewed in between
+            metadata = () if method in self._signed else self.headers_of(method)
         except Exception as error:  # noqa: BLE001  # gRPC ends the call with it; raised here it would be lost
             callback((), error)
         else:
             callback(metadata, None)
 
-    def _metadata(self, context: grpc.AuthMetadataContext) -> tuple[tuple[str, str], ...]:
+    def headers_of(self, method: str) -> tuple[tuple[str, str], ...]:
+        """Return what an attempt carries; the method is given as "package.Service/Method"."""
         token = self._token() if self._token else ""
         metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {token}"),) if token else ()
         if self._api_key:
             metadata = (*metadata, (API_KEY, self._api_key()))
-        service = context.service_url.rpartition("/")[2]
-        if f"{service}/{context.method_name}" in self._replay_protected:
+        if method in self._encrypted:
+            metadata = (*metadata, (HEADER, VERSION))
+        if method in self._replay_protected:
             return (*metadata, (NONCE_KEY, secrets.token_urlsafe(NONCE_BYTES)), (TIME_KEY, f"{time.time():.6f}"))
         return metadata

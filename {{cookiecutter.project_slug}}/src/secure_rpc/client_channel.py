@@ -15,7 +15,7 @@ from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import grpc
 
@@ -27,6 +27,9 @@ from secure_rpc.watching import FileWatch
 
 READY_SECONDS = 10.0  # for the server to be reached with a new certificate, before that is said
 MARGIN_SECONDS = 0.05  # of the time left to a call that is left to its own answer, when it calls others
+
+# Takes the arguments by which a callable is made, and returns them, with what signs its calls, if anything
+Adapt: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any], Any]]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class RotatingChannel(grpc.aio.Channel):
         watch: of these files, made before they were read.
         defaults: for calls.
         grace_seconds: how long calls may go on with a certificate that has been replaced.
+        adapt: has a say in how the callables of methods are made.
         clock: gives Unix time in seconds.
     """
 
@@ -61,6 +65,7 @@ class RotatingChannel(grpc.aio.Channel):
         *,
         defaults: Defaults,
         grace_seconds: float,
+        adapt: Adapt = lambda said, named: (said, named, None),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._open = open_channel
@@ -69,6 +74,7 @@ class RotatingChannel(grpc.aio.Channel):
         self._grace_seconds = grace_seconds
         self._clock = clock
         self.defaults = defaults
+        self.adapt = adapt
         self.newest = _Generation(open_channel(certificate), certificate)
         self._switched = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -251,8 +257,7 @@ class _MultiCallable:
     def __init__(self, channel: RotatingChannel, kind: str, said: tuple[Any, ...], named: dict[str, Any]) -> None:
         self._channel = channel
         self._kind = kind
-        self._said = said
-        self._named = named
+        self._said, self._named, self._sign = channel.adapt(said, named)
         self._generation: _Generation | None = None
         self._begin: Any = None
 
@@ -272,6 +277,8 @@ class _MultiCallable:
             self._begin = getattr(generation.channel, self._kind)(*self._said, **self._named)
         if timeout is None and self._kind == "unary_unary":
             timeout = defaults.deadline_seconds
+        if self._sign is not None:
+            request, credentials = self._sign(request, generation.certificate, metadata, credentials)
         call = self._begin(
             request,
             timeout=_within_current_call(timeout),

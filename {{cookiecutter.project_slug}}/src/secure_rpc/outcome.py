@@ -41,3 +41,9 @@ def outcome_of(error: BaseException | None, time_remaining: Callable[[], float |
     if isinstance(error, errors.StatusError):
         return Outcome(error.code, error.recorded_reason, error)
     return Outcome(grpc.StatusCode.INTERNAL, "", error)
+
+
+def is_cancelled() -> bool:
+    """Tell whether the running call is being cancelled, even where someone swallowed the CancelledError."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

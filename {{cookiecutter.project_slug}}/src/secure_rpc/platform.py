@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -11,18 +12,19 @@ import grpc
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.chain import Stage
+from secure_rpc.confidential import Keyring
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.api_key import ApiKeys
-from secure_rpc.identity.certificate import NameKind
+from secure_rpc.identity.call_proof import CallProofs
 from secure_rpc.identity.principal import Identities
+from secure_rpc.identity.signing_keys import SigningKeys
 from secure_rpc.identity.tokens import TokenVerifier
+from secure_rpc.known import foreign_contracts, known_to_policy
 from secure_rpc.live import LiveStreams
 from secure_rpc.method import Method
 from secure_rpc.policy.active import ActivePolicy
 from secure_rpc.policy.conditions import Conditions
-from secure_rpc.policy.contract import Contracts, ForeignContract
-from secure_rpc.policy.document import Known
+from secure_rpc.policy.contract import Contracts
 from secure_rpc.policy.engine import Engine
 from secure_rpc.policy.keeper import PolicyFiles, PolicyKeeper
 from secure_rpc.quota import QuotaScope, StoreFailure
@@ -30,7 +32,9 @@ from secure_rpc.settings import Settings
 from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.authentication import Authentication
 from secure_rpc.stages.authorization import Authorization
+from secure_rpc.stages.confidentiality import Confidentiality
 from secure_rpc.stages.error_boundary import ErrorBoundary
+from secure_rpc.stages.integrity import Integrity
 from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.stages.remembering import Memory, replay_of
@@ -51,10 +55,6 @@ from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.telemetry.tracing import tracing_of
 from secure_rpc.tls.floor import TlsVersion
 from secure_rpc.trust import Trust
-
-NAME_PREFIXES = {NameKind.DNS: "dns:", NameKind.COMMON_NAME: "cn:"}
-EXCHANGE_PERMISSION = "tokens.exchange"  # of secure_rpc/v1/exchange.proto; known also where the exchange is off
-REFLECTION_METHOD = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +142,7 @@ class Platform:
         self._calls_made = Memory(settings.replay, self.store)
         replay = replay_of(settings.replay, self._calls_made, on_answer=self.metrics.replay.answered)
         self.replay = self._step("replay", replay)
+        self.integrity = self._step("integrity", self._integrity())
         self.sessions = Sessions(
             settings.sessions,
             self.live,
@@ -149,12 +150,19 @@ class Platform:
             limits=StreamLimits.of(settings.limits),
             store=RedisSessions(self.store) if self.store is not None else None,
         )
+        keyring_file = settings.integrity.keyring_file
+        self._keyring = Keyring(keyring_file, self._keys_reloaded("keyring")) if keyring_file else None
+        self.confidentiality = Confidentiality(self._keyring, settings.integrity.encrypted_fields)
         self.validation = self._step("validation", Validation(), of_messages=True)
         self.metrics.before_scrape(self._refresh)
 
     async def keep_trust_fresh(self) -> None:
         """Follow the files of certificates, CAs and revocations, until cancelled."""
-        await self._trust.keep_fresh(self.identities)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._trust.keep_fresh(self.identities))
+            tasks.create_task(self._signing_keys.keep_fresh())
+            if self._keyring is not None:
+                tasks.create_task(self._keyring.keep_fresh())
 
     async def keep_reviewing(self) -> None:
         """Judge streams again from time to time, until cancelled."""
@@ -196,10 +204,14 @@ class Platform:
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
-        protected = [method.path for method in methods if method.contract.replay_protected]
+        protected = [
+            (method.path, "replay_protected" if method.contract.replay_protected else "signed")
+            for method in methods
+            if method.contract.replay_protected or method.contract.signed
+        ]
         if protected and self.settings.workers > 1 and self._calls_made.is_of_one_process:
             raise ConfigurationError(
-                f'"workers" is {self.settings.workers}, but {protected[0]} is replay_protected, and each worker '
+                f'"workers" is {self.settings.workers}, but {" is ".join(protected[0])}, and each worker '
                 "remembers nonces by itself: a call that was captured could be made again at another worker; "
                 'set "workers: 1", or have them remember together: by "replay.file" on this machine, or by "state"'
             )
@@ -249,6 +261,21 @@ class Platform:
             on_decision_without_store=self.metrics.quotas.decided_without_store,
         )
 
+    def _integrity(self) -> Integrity:
+        settings, window_seconds = self.settings.integrity, self.settings.replay.window_seconds
+        self._signing_keys = SigningKeys(settings.signing_keys_file, self._keys_reloaded("signing_keys"))
+        audience = self.settings.service.name
+        proofs = CallProofs(self._signing_keys, audience, window_seconds, certificate_keys=settings.certificate_keys)
+        return Integrity(proofs, self._calls_made.once)
+
+    def _keys_reloaded(self, file: str) -> Callable[[ConfigurationError | None], None]:
+        def reloaded(error: ConfigurationError | None) -> None:
+            self.metrics.integrity.reloaded(file, good=error is None)
+            if error is not None:
+                logger.error("the %s are left as they were: %s", file.replace("_", " "), error)
+
+        return reloaded
+
     def _forget_identities(self) -> None:
         self.identities.forget()
 
@@ -266,34 +293,6 @@ class Platform:
             logger.error("the API keys are left as they were: %s", error)
 
         return ApiKeys(file, on_change=self._forget_identities, on_failure=on_failure)
-
-
-def known_to_policy(settings: Settings, permissions: Collection[str]) -> Known:
-    """Return what the policy can speak of.
-
-    Args:
-        settings: of the service.
-        permissions: that its methods ask for.
-    """
-    authentication = settings.authentication
-    issuers = [issuer.issuer for issuer in authentication.issuers]
-    if authentication.api_keys_file is not None:
-        issuers.append(API_KEY_ISSUER)
-    return Known(
-        permissions={*permissions, settings.reflection.permission, EXCHANGE_PERMISSION},
-        issuers=issuers,
-        trust_domains=[authentication.trust_domain, *authentication.federated_trust_domains],
-        other_names=[prefix for kind, prefix in NAME_PREFIXES.items() if kind in authentication.certificate_names],
-        quota_classes=list(settings.quotas),
-    )
-
-
-def foreign_contracts(settings: Settings) -> dict[str, ForeignContract]:
-    """Return the contracts of methods without annotations: those that the settings name, and reflection's."""
-    named = dict(settings.authorization.contracts)
-    if settings.reflection.enabled:
-        named[REFLECTION_METHOD] = ForeignContract(permissions=(settings.reflection.permission,))
-    return named
 
 
 @dataclass(frozen=True, slots=True)

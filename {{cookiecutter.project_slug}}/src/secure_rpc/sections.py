@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secure_rpc.audit.chain_log import Durability
+from secure_rpc.confidential import EncryptedFields
 from secure_rpc.configuration import Section, did_you_mean
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.certificate import NameKind
@@ -252,6 +253,21 @@ class Replay(Section):
                 '"idempotency_lifetime_seconds" is less than twice "window_seconds", or than '
                 '"idempotency_lease_seconds": a call could be made again when its key is forgotten; raise it'
             )
+        return self
+
+
+class Integrity(Section):
+    """What signed calls are verified with, and what encrypts sensitive fields."""
+
+    signing_keys_file: Path | None = None  # keys of callers, beside those of their certificates
+    certificate_keys: bool = True  # whether the key of the caller's TLS certificate may sign
+    keyring_file: Path | None = None  # keys that encrypt sensitive fields
+    encrypted_fields: EncryptedFields = EncryptedFields.OPTIONAL
+
+    @model_validator(mode="after")
+    def _has_keyring(self) -> Self:
+        if self.encrypted_fields is EncryptedFields.REQUIRED and self.keyring_file is None:
+            raise ValueError('encrypted fields are required, but there is no keyring to read them; set "keyring_file"')
         return self
 
 

@@ -31,6 +31,7 @@ from secure_rpc.sections import (
     Authentication,
     Authorization,
     Exchange,
+    Integrity,
     Limits,
     Listen,
     Load,
@@ -55,6 +56,7 @@ __all__ = [
     "Authentication",
     "Authorization",
     "Exchange",
+    "Integrity",
     "Limits",
     "Listen",
     "Load",
@@ -110,6 +112,7 @@ class Settings(BaseSettings):
     quota_store_failure: StoreFailure = StoreFailure.OPEN  # quotas are fairness; the store must not end the service
     quota_headers: QuotaHeaders = QuotaHeaders.REFUSED
     replay: Replay = Replay()
+    integrity: Integrity = Integrity()
     sessions: SessionSettings = SessionSettings()
     audit: Audit
     logging: Logging = Logging()

@@ -109,3 +109,25 @@ class Servicer(probe_pb2_grpc.ProbeServiceServicer):
 
     TenantUnary = Protected = Public = Unary
     TenantBidi = Bidi
+
+
+class SignedServicer(probe_pb2_grpc.SignedServiceServicer):
+    """Answers signed calls as the probe answers others.
+
+    Args:
+        probe: that counts and performs.
+    """
+
+    def __init__(self, probe: Servicer) -> None:
+        self._probe = probe
+
+    async def Signed(self, request: pb.Ask, context: Any) -> pb.Answer:
+        return await self._probe.Unary(request, context)
+
+    async def SignedStream(self, request: pb.Ask, context: Any) -> AsyncIterator[pb.Answer]:
+        async for answer in self._probe.ServerStream(request, context):
+            yield answer
+
+    def add(self, server: Any) -> None:
+        """Add the servicer."""
+        probe_pb2_grpc.add_SignedServiceServicer_to_server(self, server)

@@ -122,7 +122,9 @@ class Target:
         **options: Any,
     ) -> Any:
         """Begin a call, alice's unless another `authorization` is given; an open one says nothing until written to."""
-        stub: Any = probe_pb2_grpc.ProbeServiceStub(channel or self.channel)
+        is_signed = shape.startswith("Signed")
+        stub_of = probe_pb2_grpc.SignedServiceStub if is_signed else probe_pb2_grpc.ProbeServiceStub
+        stub: Any = stub_of(channel or self.channel)
         if authorization is None:
             authorization = f"Bearer {self.token()}"
         headers = (("authorization", authorization),) * bool(authorization)

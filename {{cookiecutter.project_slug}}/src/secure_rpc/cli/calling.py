@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from secure_rpc.client import connect, failure_of
 from secure_rpc.configuration import ConfigurationError, did_you_mean
 from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.platform import Application
+from secure_rpc.redaction import redacted
 from secure_rpc.token_sources import TokenSource
 
 out = Console(highlight=False, soft_wrap=True)
@@ -33,6 +35,7 @@ class Ask:
     method: MethodDescriptor
     data: tuple[str, ...]  # JSON
     target: str
+    audience: str = ""  # the service's name, for calls that are signed
 
 
 class _Recorder:
@@ -94,10 +97,11 @@ async def call(ask: Ask, files: DevelopmentFiles, token: TokenSource | None) -> 
         ca_file=files.ca_certificate,
         services=[method.containing_service],
         token=token,
+        audience=ask.audience,
     ) as channel:
         try:
             async for reply in replies(channel, method, requests):
-                out.print(json_format.MessageToJson(reply), markup=False)
+                out.print(json.dumps(redacted(reply), indent=2), markup=False)
         except grpc.aio.AioRpcError as error:
             _show(error)
             return int(error.code().value[0])

@@ -15,7 +15,8 @@ from secure_rpc.call import Method
 from secure_rpc.chain import Chain
 from secure_rpc.cli.loading import load_application
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.platform import REFLECTION_METHOD, Application, foreign_contracts, known_to_policy
+from secure_rpc.known import REFLECTION_METHOD, foreign_contracts, known_to_policy
+from secure_rpc.platform import Application
 from secure_rpc.policy import cases, document
 from secure_rpc.policy.cases import CaseDocument
 from secure_rpc.policy.conditions import Conditions

@@ -10,7 +10,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from secure_rpc.call import Contract
 from secure_rpc.cli import calling
-from secure_rpc.platform import Application, foreign_contracts
+from secure_rpc.known import foreign_contracts
+from secure_rpc.platform import Application
 from secure_rpc.policy.contract import Contracts
 from secure_rpc.settings import Settings
 from secure_rpc.v1 import exchange_pb2, session_pb2

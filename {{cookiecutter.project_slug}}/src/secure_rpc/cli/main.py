@@ -13,7 +13,7 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, drill, observing, pki, policies
+from secure_rpc.cli import api_keys, calling, credentials, drill, keyrings, observing, pki, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
@@ -38,6 +38,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
     app.add_typer(audit, name="audit", help="The audit log.")
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
+    app.add_typer(keyrings.commands(), name="keyring", help="Keys that encrypt sensitive fields.")
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
 
@@ -82,7 +83,8 @@ def build(application_module: str) -> typer.Typer:
             if caller:
                 issuer, who = development.token_issuer(settings, files), find_caller(load_callers(callers), caller)
                 source = lambda: issuer.token(who)  # noqa: E731
-            asked = calling.Ask(calling.find(methods, method), tuple(data or ()), target or settings.listen.address)
+            address, found = target or settings.listen.address, calling.find(methods, method)
+            asked = calling.Ask(found, tuple(data or ()), address, settings.service.name)
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 
     @audit.command("verify")

@@ -14,7 +14,7 @@ from secure_rpc.cli.loading import contracts_of, load_application
 from secure_rpc.cli.people import Config, default_config, errors, told_to_people
 from secure_rpc.configuration import ConfigurationError, read_text
 from secure_rpc.identity.issuer import Issuer
-from secure_rpc.platform import known_to_policy
+from secure_rpc.known import known_to_policy
 from secure_rpc.policy import document as policies
 from secure_rpc.policy.export import envoy, istio, linkerd
 from secure_rpc.policy.export.common import Access, Export, Target, TokenIssuer, access_of, resource_name

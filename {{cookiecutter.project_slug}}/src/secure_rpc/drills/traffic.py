@@ -119,6 +119,7 @@ class Traffic:
                     ca_file=files.ca_certificate,
                     services=services,
                     token=lambda: ground.token,
+                    audience=ground.settings.service.name,
                     deadline_seconds=DEADLINE_SECONDS,
                 ),
             )

@@ -11,6 +11,7 @@ from secure_rpc.audit.chain_log import ChainLog, Durability
 from secure_rpc.audit.record import AuditRecord
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
+from secure_rpc.redaction import REDACTED, is_hidden, redacted
 
 MAX_FIELD_CHARACTERS = 256  # of a request's field in a record
 
@@ -95,6 +96,15 @@ class Audit:
 def _first_fields(wanted: tuple[str, ...], fields: list[tuple[str, str]]) -> Callable[[Any], None]:
     def note(message: Any) -> None:
         if not fields:
-            fields.extend((name, str(getattr(message, name))[:MAX_FIELD_CHARACTERS]) for name in wanted)
+            fields.extend((name, _shown(message, name)[:MAX_FIELD_CHARACTERS]) for name in wanted)
 
     return note
+
+
+def _shown(message: Any, name: str) -> str:
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if is_hidden(field):
+        return REDACTED
+    if field.message_type is None:
+        return str(getattr(message, name))
+    return str(redacted(message).get(field.json_name, ""))

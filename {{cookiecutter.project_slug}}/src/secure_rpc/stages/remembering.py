@@ -34,6 +34,7 @@ class Memory:
     def __init__(self, settings: Settings, store: Store | None) -> None:
         self.is_of_one_process = store is None and settings.file is None
         self._file: LocalFile | None = None
+        self._window_seconds = settings.window_seconds
         self.nonces: NonceStore
         self.outcomes: OutcomeStore
         if store is not None:
@@ -46,6 +47,11 @@ class Memory:
             if settings.file is None
             else LocalNonces(self._file, settings.remembered_nonces)
         )
+
+    @property
+    def once(self) -> Once:
+        """Return what takes nonces."""
+        return Once(self.nonces, self._window_seconds)
 
     async def close(self) -> None:
         """Let go of the file."""
@@ -69,4 +75,4 @@ def replay_of(settings: Settings, memory: Memory, on_answer: Callable[[], None] 
         answers=settings.idempotency is SecondSight.ANSWER,
         on_answer=on_answer,
     )
-    return Replay(Once(memory.nonces, settings.window_seconds), idempotency)
+    return Replay(memory.once, idempotency)

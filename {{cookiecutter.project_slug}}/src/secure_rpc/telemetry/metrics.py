@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from secure_rpc.telemetry.auth_metrics import AuthMetrics
 from secure_rpc.telemetry.call_metrics import SECONDS, CallMetrics
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
+from secure_rpc.telemetry.integrity_metrics import IntegrityMetrics
 from secure_rpc.telemetry.process_metrics import ProcessMetrics
 from secure_rpc.telemetry.quota_metrics import QuotaMetrics
 from secure_rpc.telemetry.replay_metrics import ReplayMetrics
@@ -36,6 +37,7 @@ class Metrics:
         self.auth = AuthMetrics(self.registry)
         self.process = ProcessMetrics(self.registry)
         self.tracing = TracingMetrics(self.registry)
+        self.integrity = IntegrityMetrics(self.registry)
         self.identity_cache = Gauge(
             "secure_rpc_identity_cache_uses",
             "Look-ups of verified identities since the start, by how they ended.",

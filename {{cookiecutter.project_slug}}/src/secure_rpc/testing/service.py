@@ -77,6 +77,7 @@ class RunningService:
             ca_file=folder / "ca.pem",
             services=[pool.FindServiceByName(name) for name in self.server.services],
             token=lambda: token,
+            audience=self.server.settings.service.name,
         )
         self._channels.append(channel)
         return channel

@@ -129,11 +129,13 @@ async def test_streams_that_are_ended_since_their_caller_may_not_go_on_count(tar
     assert (await target.knock("Bidi", authorization="")).code is C.UNAUTHENTICATED  # never began
     assert (await target.ask("Bidi", authorization=f"Bearer {target.token('mallory')}")).code is C.PERMISSION_DENIED
     assert (await target.ask("Bidi", pb.Ask(act="abort"))).code is not C.OK  # the handler's own
-    assert watched.moved("secure_rpc_streams_ended") == {}
+    assert watched.moved("secure_rpc_streams_ended_by_auth") == {}
     (tmp_path / "policy.yaml").write_text(POLICY.replace("group: callers", "group: others"), encoding="utf-8")
     await target.service.server.platform.policy.reload()
     assert Counter([(await ending(stream)).code for stream in streams]) == {C.PERMISSION_DENIED: 3}
-    assert watched.moved("secure_rpc_streams_ended") == {f"secure_rpc_streams_ended_by_auth_total['{SERVICE}/Bidi']": 3}
+    assert watched.moved("secure_rpc_streams_ended_by_auth") == {
+        f"secure_rpc_streams_ended_by_auth_total['{SERVICE}/Bidi']": 3
+    }
 
 
 async def test_replayed_calls_count(target: Target) -> None:

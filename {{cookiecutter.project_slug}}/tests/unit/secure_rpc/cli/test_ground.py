@@ -9,7 +9,8 @@ import pytest
 
 from secure_rpc.cli.ground import EXCHANGE_SERVICE, Ground
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.platform import REFLECTION_METHOD, Application
+from secure_rpc.known import REFLECTION_METHOD
+from secure_rpc.platform import Application
 from secure_rpc.testing.service import RunningService
 
 from support.policy_ground import CASES, ground_in

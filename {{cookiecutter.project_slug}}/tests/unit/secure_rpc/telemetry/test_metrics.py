@@ -60,6 +60,8 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_policy_rollbacks",
         "secure_rpc_quota_decisions_without_store",
         "secure_rpc_quota_round_trips",
+        "secure_rpc_idempotent_answers",
+        "secure_rpc_integrity_key_reloads",
         "secure_rpc_audit_records",
         "secure_rpc_audit_write_failures",
         "secure_rpc_certificate_not_after_timestamp_seconds",

@@ -1,0 +1,226 @@
+"""Sensitive fields, encrypted from end to end: AES-256-GCM (NIST SP 800-38D) with the keys of a file both ends have.
+
+An encrypted value is "enc:v1:<key id>:<base64url of nonce and ciphertext>", bound to the message and field it is of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from secure_rpc.configuration import NOT_SHOWN, ConfigurationError, Section, explain, read_yaml
+from secure_rpc.sensitive import change
+from secure_rpc.watching import FileWatch
+
+HEADER, VERSION = "field-encryption", "v1"  # by which a caller asks for encrypted responses
+PREFIX = "enc:v1:"
+KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
+MAX_KEYS = 100
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_SEALED = re.compile(r"enc:v1:([A-Za-z0-9._-]{1,64}):([A-Za-z0-9_-]+)", re.ASCII)
+
+
+class EncryptedFields(Enum):
+    """Whether sensitive fields may travel as plain text."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class FieldError(Exception):
+    """A sensitive field is not as it must be; `reason` is the reason of the refusal."""
+
+    def __init__(self, reason: str, name: str) -> None:
+        self.reason = reason
+        super().__init__(f"{name}: {'is not encrypted' if reason == 'FIELD_NOT_ENCRYPTED' else 'cannot be decrypted'}")
+
+
+class KeyringFile(Section):
+    """The file."""
+
+    active: str  # the key that encrypts; all of them decrypt
+    keys: dict[str, str] = Field(min_length=1, max_length=MAX_KEYS, repr=False)  # base64 of 32 bytes, by id
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _are_keys(cls, keys: Any) -> Any:
+        for key_id, key in keys.items() if isinstance(keys, dict) else ():
+            if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
+                raise PydanticCustomError(NOT_SHOWN, "a key id is not 1 to 64 of A-Z a-z 0-9 . _ -, as text")
+            try:
+                good = isinstance(key, str) and len(base64.b64decode(key, validate=True)) == KEY_BYTES
+            except (binascii.Error, ValueError):
+                good = False
+            if not good:
+                raise PydanticCustomError(
+                    NOT_SHOWN, "{key_id} is not 32 bytes in base64; make one by `keyring rotate`", {"key_id": key_id}
+                )
+        return keys
+
+    @model_validator(mode="after")
+    def _active_is_there(self) -> Self:
+        if self.active not in self.keys:
+            raise PydanticCustomError(NOT_SHOWN, "the active key is not among the keys; name one of them")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    active: str
+    ciphers: dict[str, AESGCM]
+
+
+class Keyring:
+    """Encrypt and decrypt the sensitive fields of messages with the keys of a file, which is followed.
+
+    Args:
+        path: the file.
+        on_reload: is told whether a change was taken up, and what is wrong where it was not.
+
+    Raises:
+        ConfigurationError: the file is missing or wrong.
+    """
+
+    def __init__(
+        self, path: Path, on_reload: Callable[[ConfigurationError | None], None] = lambda _error: None
+    ) -> None:
+        self._path = path
+        self._on_reload = on_reload
+        self._watch = FileWatch([path])
+        self._keys = _keys_of(load(path))
+
+    async def keep_fresh(self) -> None:
+        """Read the file again when it changes, until cancelled."""
+
+        async def take_up(_changed: frozenset[Path]) -> None:
+            await asyncio.to_thread(self.reload)
+
+        await self._watch.run(take_up)
+
+    def reload(self) -> None:
+        """Read the file now; one that is wrong leaves the keys as they were."""
+        try:
+            self._keys = _keys_of(load(self._path))
+        except ConfigurationError as error:
+            self._on_reload(error)
+        else:
+            self._on_reload(None)
+
+    def encrypt(self, message: Any) -> None:
+        """Encrypt the sensitive fields of a message, in place."""
+        keys = self._keys
+        cipher = keys.ciphers[keys.active]
+
+        def seal(name: str, value: str | bytes) -> str | bytes:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            sealed = nonce + cipher.encrypt(nonce, value if isinstance(value, bytes) else value.encode(), name.encode())
+            text = f"{PREFIX}{keys.active}:{_encode(sealed)}"
+            return text if isinstance(value, str) else text.encode()
+
+        change(message, seal)
+
+    def decrypt(self, message: Any, mode: EncryptedFields) -> None:
+        """Decrypt the sensitive fields of a message, in place.
+
+        Args:
+            message: whose fields may be encrypted.
+            mode: whether plain text is taken.
+
+        Raises:
+            FieldError: one was altered, put into another field, or encrypted with an unknown key; or is plain text.
+        """
+        keys, required = self._keys, mode is EncryptedFields.REQUIRED
+
+        def unseal(name: str, value: str | bytes) -> str | bytes:
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            if not text.startswith(PREFIX):
+                if required:
+                    raise FieldError("FIELD_NOT_ENCRYPTED", name)
+                return value
+            opened = _open(keys, text, name)
+            try:
+                return opened if isinstance(value, bytes) else opened.decode()
+            except UnicodeDecodeError:
+                raise FieldError("FIELD_UNDECRYPTABLE", name) from None
+
+        change(message, unseal)
+
+
+def load(path: Path) -> KeyringFile:
+    """Read a keyring.
+
+    Raises:
+        ConfigurationError: it is missing or wrong; no key is shown.
+    """
+    source = read_yaml(path)
+    try:
+        return KeyringFile.model_validate(source.data)
+    except ValidationError as error:
+        raise explain(error, KeyringFile, source.place) from None
+
+
+def save(path: Path, keyring: KeyringFile) -> None:
+    """Write a keyring, in one step, for its owner's eyes alone.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.unlink(missing_ok=True)  # what a crash has left may be for others' eyes too
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            yaml.safe_dump(keyring.model_dump(), file, sort_keys=False)  # the newest key stands last
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written ({error.strerror}); check the path") from None
+
+
+def new_key() -> tuple[str, str]:
+    """Return a new key's id, and the key as the file has it."""
+    return secrets.token_hex(4), base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def _keys_of(file: KeyringFile) -> _Keys:
+    return _Keys(file.active, {key_id: AESGCM(base64.b64decode(key)) for key_id, key in file.keys.items()})
+
+
+def _open(keys: _Keys, text: str, name: str) -> bytes:
+    parts = _SEALED.fullmatch(text)
+    cipher = keys.ciphers.get(parts[1]) if parts else None
+    sealed = _decode(parts[2]) if parts else b""
+    if cipher is None or len(sealed) < NONCE_BYTES + TAG_BYTES:
+        raise FieldError("FIELD_UNDECRYPTABLE", name)
+    try:
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
+    except InvalidTag:
+        raise FieldError("FIELD_UNDECRYPTABLE", name) from None
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    """Return what base64url says, b"" where we would say it otherwise: bits at its end can be without use."""
+    try:
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+    return content if _encode(content) == text else b""
