@@ -50,6 +50,7 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_identity_cache_uses",
         "secure_rpc_issuer_key_fetches",
         "secure_rpc_issuer_keys_age_seconds",
+        "secure_rpc_integrity_key_reloads",
         "secure_rpc_introspection_duration_seconds",
         "secure_rpc_api_key_file_failures",
         "secure_rpc_policy_reloads",
