@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import grpc
 
-from secure_rpc.audit.chain_log import ChainLog
+from secure_rpc.audit.events import Events, versions
+from secure_rpc.audit.upkeep import keep_up, open_log
 from secure_rpc.chain import Stage
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
@@ -64,14 +65,15 @@ class Platform:
         self.metrics = Metrics()
         self.live = LiveStreams()
         self.store = self._shared_store()
-        self._trust = Trust(settings, self.metrics, self.live, self.store)
+        self.events = Events(lambda *event, **fields: self.audit_log.note(*event, **fields))  # noqa: PLW0108  # made below
+        self._trust = Trust(settings, self.metrics, self.live, self.store, self.events)
         self.certificates = self._trust.certificates
         self.contracts = Contracts(foreign_contracts(settings), settings.quotas)
         conditions = Conditions(on_failure=self._condition_failed)
         active = ActivePolicy(
             Engine("", conditions),
             on_difference=lambda method, way: self.metrics.policy_differences.labels(method, way).inc(),
-            on_rollback=self.metrics.policy_rollbacks.inc,
+            on_rollback=self._policy_rolled_back,
         )
         self.policy = PolicyKeeper(
             PolicyFiles(settings.authorization.policy_file, settings.authorization.rollout_file),
@@ -79,7 +81,7 @@ class Platform:
             conditions,
             self.live,
             size=settings.authentication.remembered_identities,
-            on_reload=lambda good: self.metrics.policy_reloads.labels("ok" if good else "refused").inc(),
+            on_reload=self._policy_reloaded,
         )
         self._active_policy = active
         self.tokens = TokenVerifier(
@@ -96,10 +98,12 @@ class Platform:
             size=settings.authentication.remembered_identities,
         )
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
-        self.audit_log = ChainLog(
-            settings.audit.file,
-            on_written=self.metrics.audit_records.inc,
-            on_failure=lambda _: self.metrics.audit_failures.inc(),
+        self.audit_log = open_log(
+            settings.audit,
+            on_written=self.metrics.audit.records.inc,
+            on_failure=lambda _: self.metrics.audit.failures.inc(),
+            on_anchor=lambda anchor: self.metrics.audit.sequence.labels(anchor.chain).set(anchor.sequence),
+            on_archive_failure=self.metrics.audit.archive_failures.inc,
         )
         self.telemetry = Telemetry(self.metrics, self.reporter)
         self.audit = Audit(
@@ -128,6 +132,12 @@ class Platform:
     async def keep_trust_fresh(self) -> None:
         """Follow the files of certificates, CAs and revocations, until cancelled."""
         await self._trust.keep_fresh(self.identities)
+
+    async def keep_audit_up(self) -> None:
+        """Record start, stop and failed handshakes, and have the audit log signed, rotated and retired in time."""
+        origin = self.settings.service.model_dump()
+        about = {**origin, **versions(), "policy": self.policy.version, "workers": self.settings.workers}
+        await keep_up(self.audit_log, about, lambda: self.metrics.handshakes.failures_by_reason)
 
     async def read_shared(self) -> None:
         """Learn what the replicas share, before the first call; a store that does not answer keeps nobody waiting."""
@@ -159,6 +169,7 @@ class Platform:
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
+        self.events.known_policy(self.policy.version)
         protected = [method.path for method in methods if method.contract.replay_protected]
         if protected and self.settings.workers > 1 and isinstance(self._nonces, MemoryNonces):
             raise ConfigurationError(
@@ -187,6 +198,17 @@ class Platform:
             return None
         return Store(state, self.settings.service.name, on_failure=self.metrics.store_failures.labels("redis").inc)
 
+    def _policy_reloaded(self, good: bool) -> None:  # noqa: FBT001  # a callback's argument
+        self.metrics.policy_reloads.labels("ok" if good else "refused").inc()
+        shadow, version = self._active_policy.shadow, self.policy.version
+        candidate, percent = (shadow.candidate.version, shadow.percent) if shadow is not None else ("", 0.0)
+        self.events.policy_reloaded(good=good, version=version, candidate=candidate, percent=percent)
+
+    def _policy_rolled_back(self) -> None:
+        self.metrics.policy_rollbacks.inc()
+        if (shadow := self._active_policy.shadow) is not None:
+            self.events.policy_rolled_back(shadow.candidate.version)
+
     def _forget_identities(self) -> None:
         self.identities.forget()
 
@@ -201,9 +223,14 @@ class Platform:
 
         def on_failure(error: ConfigurationError) -> None:
             self.metrics.api_key_failures.inc()
+            self.events.reloaded("api_keys", good=False)
             logger.error("the API keys are left as they were: %s", error)
 
-        return ApiKeys(file, on_change=self._forget_identities, on_failure=on_failure)
+        def on_change() -> None:
+            self.events.reloaded("api_keys", good=True)
+            self._forget_identities()
+
+        return ApiKeys(file, on_change=on_change, on_failure=on_failure)
 
 
 def known_to_policy(settings: Settings, permissions: Collection[str]) -> Known:

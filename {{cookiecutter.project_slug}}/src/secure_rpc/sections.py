@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from secure_rpc.audit.chain_log import Durability
 from secure_rpc.configuration import Section, did_you_mean
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
 from secure_rpc.identity.certificate import NameKind
@@ -176,14 +175,6 @@ class Replay(Section):
 
     window_seconds: Seconds = 300.0  # how far the caller's clock may be from ours
     remembered_nonces: Positive = 1_000_000
-
-
-class Audit(Section):
-    """Where records of calls are kept."""
-
-    file: Path
-    durability: Durability = Durability.DEFERRED
-    refuse_when_unwritable: bool = True  # false lets calls pass that nobody will ever know of
 
 
 class Logging(Section):

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from secure_rpc.audit.settings import Audit
 from secure_rpc.configuration import (
     ConfigurationError,
     Location,
@@ -26,7 +27,6 @@ from secure_rpc.configuration import (
 from secure_rpc.identity.revocation_files import RevocationSettings
 from secure_rpc.quota import Quota
 from secure_rpc.sections import (
-    Audit,
     Authentication,
     Authorization,
     Exchange,

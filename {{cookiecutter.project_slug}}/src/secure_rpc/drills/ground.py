@@ -25,6 +25,7 @@ from secure_rpc.testing.process import ServiceProcess, start_process
 from secure_rpc.testing.service import merged
 
 WORKERS = 2
+DEPLOYMENT_ID = "drill"  # logs and audit say that it is one
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.05
 GRACE_SECONDS = 1.0  # for what is under way in a worker that is replaced
@@ -124,6 +125,7 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
     # each worker would remember nonces by itself, and the service refuses that
     workers = 1 if any(map(is_replay_protected, plan.every_method)) else WORKERS
     own: dict[str, Any] = {
+        "service": {"deployment_id": DEPLOYMENT_ID},
         "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
         "authorization": {"policy_file": str(policy), "rollout_file": str(folder / "rollout.yaml")},
         "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},

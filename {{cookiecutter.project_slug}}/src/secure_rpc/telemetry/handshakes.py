@@ -80,6 +80,7 @@ class HandshakeMetrics:
         failures = Counter(
             "grpc_server_tls_handshake_failures", "TLS handshakes that failed.", ("reason",), registry=registry
         )
+        self.failures_by_reason = dict.fromkeys(REASONS, 0)  # for those who cannot read counters
         self._failures = {reason: failures.labels(reason) for reason in REASONS}  # zeros show before the first
 
     def started(self) -> None:
@@ -89,6 +90,7 @@ class HandshakeMetrics:
     def failed(self, reason: str) -> None:
         """Count one that failed, for one of `REASONS`; may be called on any thread."""
         self._failures[reason].inc()
+        self.failures_by_reason[reason] += 1
 
 
 def failure_in(line: bytes) -> str | None:

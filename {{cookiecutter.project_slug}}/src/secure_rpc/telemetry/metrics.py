@@ -11,6 +11,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from secure_rpc.telemetry.audit_metrics import AuditMetrics
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -111,10 +112,7 @@ class Metrics:
             "Candidate policies that refused too much and were taken back.",
             registry=self.registry,
         )
-        self.audit_records = Counter("secure_rpc_audit_records", "Audit records written.", registry=self.registry)
-        self.audit_failures = Counter(
-            "secure_rpc_audit_write_failures", "Failed attempts to write audit records.", registry=self.registry
-        )
+        self.audit = AuditMetrics(self.registry)
         self.certificate_expiry = Gauge(
             "secure_rpc_certificate_not_after_timestamp_seconds",
             "Unix time at which a certificate in use expires.",
