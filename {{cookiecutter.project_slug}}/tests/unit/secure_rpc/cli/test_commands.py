@@ -148,11 +148,13 @@ def test_what_is_there_is_found_and_made_anew_where_that_is_asked(invoke: Invoke
 
 def test_a_whole_log_is_told_with_what_is_in_it(invoke: Invoke, tmp_path: Path) -> None:
     log = ChainLog(tmp_path / "audit.log")
-    assert invoke("audit", "verify", str(log.path)) == Ended(0, f"{log.path}: whole, 0 calls (none) in 1 lines\n", "")
+    chain = f"  chain {log.chain_id}\n"
+    empty = f"{log.path}: whole, 0 calls (none) in 1 lines\n{chain}"
+    assert invoke("audit", "verify", str(log.path)) == Ended(0, empty, "")
     for code in ("OK", "OK", "NOT_FOUND"):
         log.add(AuditRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", code, "", 0.0))
     told = invoke("audit", "verify", str(log.path)).out
-    assert told == f"{log.path}: whole, 3 calls (OK 2, NOT_FOUND 1) in 4 lines\n"
+    assert told == f"{log.path}: whole, 3 calls (OK 2, NOT_FOUND 1) in 4 lines\n{chain}"
 
 
 def test_the_logs_of_all_workers_are_verified_and_one_that_is_gone_is_missed(
@@ -161,11 +163,11 @@ def test_the_logs_of_all_workers_are_verified_and_one_that_is_gone_is_missed(
     logs = [ChainLog(tmp_path / name) for name in ("audit.log", "audit.1.log")]
     monkeypatch.setenv("SECURE_RPC_AUDIT__FILE", str(logs[0].path))
     monkeypatch.setenv("SECURE_RPC_WORKERS", "2")
-    whole = [f"{log.path}: whole, 0 calls (none) in 1 lines" for log in logs]
+    whole = [f"{log.path}: whole, 0 calls (none) in 1 lines\n  chain {log.chain_id}" for log in logs]
     assert invoke("audit", "verify") == Ended(0, "\n".join(whole) + "\n", "")
     logs[1].path.unlink()
     found = invoke("audit", "verify")
-    assert (found.code, found.out.splitlines()) == (1, whole[:1])
+    assert (found.code, found.out) == (1, whole[0] + "\n")
     assert found.err.startswith(f"{logs[1].path}: NOT WHOLE: cannot be read")
 
 
