@@ -58,7 +58,7 @@ class Positions:
         """
         self._known |= {log.name: position for log, position in positions.items()}
         try:
-            replace(self._path, orjson.dumps(self._known) + b"\n")
+            replace(self._path, orjson.dumps({name: list(known) for name, known in self._known.items()}) + b"\n")
         except OSError as error:
             raise ConfigurationError(f"{self._path}: cannot be written ({error.strerror}); check the path") from None
 
