@@ -130,13 +130,14 @@ def parsed(line: bytes) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = orjson.loads(line)
-        sequence = content["seq"]
-        texts = content["chain"], content["prev"], content["event"]
-        if type(sequence) is int and all(type(text) is str for text in texts):
+        if (
+            type(content["seq"]) is int
+            and type(content["chain"]) is str
+            and type(content["prev"]) is str
+            and type(content["event"]) is str
+        ):
             return content
-    except (KeyError, TypeError):
-        pass
-    except orjson.JSONDecodeError:
+    except (KeyError, TypeError, orjson.JSONDecodeError):
         pass
     raise ValueError("is no audit record")
 

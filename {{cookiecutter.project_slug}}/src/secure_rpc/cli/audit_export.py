@@ -50,7 +50,7 @@ def export(  # noqa: PLR0913, PLR0917  # options
         sink = _sink(target, settings, _context(target, ca, certificate), plaintext=plaintext)
         noted = position or settings.audit.file.with_name(f"{settings.audit.file.name}.sent-{target.scheme}")
         opens = sealing.identity(identity) if identity is not None else None
-        exporter = Exporter(files or audit_files(settings), sink, Positions(noted), opens)
+        exporter = Exporter(lambda: files or audit_files(settings), sink, Positions(noted), opens)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: exporter.stopping.set())
         try:

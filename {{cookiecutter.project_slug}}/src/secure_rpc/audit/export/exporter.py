@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +67,24 @@ class Exporter:
     """Hand over the records of logs.
 
     Args:
-        logs: to read.
+        logs: gives those to read; there may be more later on.
         sink: takes the records.
         positions: up to where.
         identity: opens sealed files.
     """
 
     def __init__(
-        self, logs: Sequence[Path], sink: Sink, positions: Positions, identity: X25519PrivateKey | None = None
+        self,
+        logs: Callable[[], Sequence[Path]],
+        sink: Sink,
+        positions: Positions,
+        identity: X25519PrivateKey | None = None,
     ) -> None:
-        self._followers = {log: Follower(log, positions.of(log), identity) for log in logs}
+        self._logs = logs
+        self._followers: dict[Path, Follower] = {}
         self._sink = sink
         self._positions = positions
+        self._identity = identity
         self.stopping = threading.Event()
 
     def run(self, *, once: bool = False) -> int:
@@ -93,6 +99,9 @@ class Exporter:
         """
         count = 0
         while not self.stopping.is_set():
+            for log in self._logs():
+                if log not in self._followers:
+                    self._followers[log] = Follower(log, self._positions.of(log), self._identity)
             sent = sum(self._step(log, follower, once=once) for log, follower in self._followers.items())
             count += sent
             if not sent:

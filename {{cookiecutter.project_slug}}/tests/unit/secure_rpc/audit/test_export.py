@@ -139,7 +139,7 @@ def tcp_server(collector: Collector, port: int = 0) -> Iterator[int]:
 
 def exporter_to(port: int, log: Path, positions: Path) -> Exporter:
     sink = syslog.Syslog(lambda: syslog.tcp("127.0.0.1", port), "things", "host-1")
-    return Exporter([log], sink, Positions(positions))
+    return Exporter(lambda: [log], sink, Positions(positions))
 
 
 def test_records_are_messages_of_rfc_5424_with_chain_and_number(tmp_path: Path, record: MakeRecord) -> None:
@@ -211,6 +211,19 @@ def test_a_server_that_is_away_is_waited_for(
     assert "audit records wait to be sent, again in 0.5 s" in caplog.text
 
 
+def test_the_log_of_a_worker_that_comes_later_is_sent_too(tmp_path: Path, record: MakeRecord) -> None:
+    logs, collector = [written(tmp_path / "audit.log", record, 0, 2).path], Collector()
+    with tcp_server(collector) as port:
+        sink = syslog.Syslog(lambda: syslog.tcp("127.0.0.1", port), "things", "host-1")
+        exporter = Exporter(lambda: logs, sink, Positions(tmp_path / "sent"))
+        exporter.run(once=True)
+        logs.append(written(tmp_path / "audit.1.log", record, 2, 4).path)
+        exporter.run(once=True)
+        collector.wait(6)
+        exporter.close()
+    assert calls(collector.records) == ids(0, 4)
+
+
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
 def test_a_unix_socket_of_either_kind_takes_them(tmp_path: Path, record: MakeRecord, kind: socket.SocketKind) -> None:
     log = written(tmp_path / "audit.log", record, 0, 1)
@@ -219,7 +232,7 @@ def test_a_unix_socket_of_either_kind_takes_them(tmp_path: Path, record: MakeRec
         if kind == socket.SOCK_STREAM:
             server.listen()
         sink = syslog.Syslog(lambda: syslog.unix(str(tmp_path / "log.sock")), "things", "host-1")
-        exporter = Exporter([log.path], sink, Positions(tmp_path / "sent"))
+        exporter = Exporter(lambda: [log.path], sink, Positions(tmp_path / "sent"))
         assert exporter.run(once=True) == 2
         if kind == socket.SOCK_DGRAM:
             assert HEADER.fullmatch(server.recv(65536))
@@ -279,7 +292,7 @@ def otlp_server(collector: OtlpCollector) -> Iterator[str]:
 def test_records_are_log_records_of_opentelemetry(tmp_path: Path, record: MakeRecord) -> None:
     log, collector = written(tmp_path / "audit.log", record, 0, 2), OtlpCollector()
     with otlp_server(collector) as url:
-        exporter = Exporter([log.path], Otlp(url, {"service.name": "things"}), Positions(tmp_path / "sent"))
+        exporter = Exporter(lambda: [log.path], Otlp(url, {"service.name": "things"}), Positions(tmp_path / "sent"))
         assert exporter.run(once=True) == 3
         exporter.close()
     [request] = collector.requests
@@ -312,7 +325,7 @@ def test_what_a_collector_did_not_take_is_sent_again(
     collector.answers = [(status, answer)]
     with otlp_server(collector) as url:
         for _ in range(2):
-            exporter = Exporter([log.path], Otlp(url, {}), Positions(tmp_path / "sent"))
+            exporter = Exporter(lambda: [log.path], Otlp(url, {}), Positions(tmp_path / "sent"))
             if collector.answers:
                 with pytest.raises(SinkUnavailable, match=told):
                     exporter.run(once=True)
@@ -339,7 +352,7 @@ def test_records_that_were_retired_unsent_are_told(
     Positions(tmp_path / "sent").note({log.path: Position(log.chain_id, 1)})
     closed_segments(log.path)[0].path.unlink()
     with otlp_server(collector) as url:
-        exporter = Exporter([log.path], Otlp(url, {}), Positions(tmp_path / "sent"))
+        exporter = Exporter(lambda: [log.path], Otlp(url, {}), Positions(tmp_path / "sent"))
         exporter.run(once=True)
         exporter.close()
     assert "lines 2 to " in caplog.text
