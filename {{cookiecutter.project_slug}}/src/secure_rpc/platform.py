@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import grpc
 
-from secure_rpc.audit.chain_log import ChainLog
+from secure_rpc.audit.events import Events, versions
+from secure_rpc.audit.upkeep import keep_up, open_log
 from secure_rpc.chain import Stage
 from secure_rpc.confidential import Keyring
 from secure_rpc.configuration import ConfigurationError
@@ -27,12 +28,13 @@ from secure_rpc.policy.conditions import Conditions
 from secure_rpc.policy.contract import Contracts
 from secure_rpc.policy.engine import Engine
 from secure_rpc.policy.keeper import PolicyFiles, PolicyKeeper
-from secure_rpc.quota import QuotaScope, StoreFailure
+from secure_rpc.quota import QuotaScope
 from secure_rpc.settings import Settings
 from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.authentication import Authentication
 from secure_rpc.stages.authorization import Authorization
 from secure_rpc.stages.confidentiality import Confidentiality
+from secure_rpc.stages.counting import quotas_of
 from secure_rpc.stages.error_boundary import ErrorBoundary
 from secure_rpc.stages.integrity import Integrity
 from secure_rpc.stages.load_limit import LoadLimit
@@ -44,8 +46,6 @@ from secure_rpc.stages.stream_limits import StreamLimits
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.availability import StoreUnavailable
-from secure_rpc.state.memory import MemoryQuotas
-from secure_rpc.state.quotas import QuotaStore
 from secure_rpc.state.redis import Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 from secure_rpc.state.redis_sessions import RedisSessions
@@ -74,14 +74,15 @@ class Platform:
         self.metrics = Metrics()
         self.live = LiveStreams(self.metrics.sessions.cut)
         self.store = self._shared_store()
-        self._trust = Trust(settings, self.metrics, self.live, self.store)
+        self.events = Events(lambda *event, **fields: self.audit_log.note(*event, **fields))  # noqa: PLW0108  # made below
+        self._trust = Trust(settings, self.metrics, self.live, self.store, self.events)
         self.certificates = self._trust.certificates
         self.contracts = Contracts(foreign_contracts(settings), settings.quotas)
         conditions = Conditions(on_failure=self._condition_failed)
         active = ActivePolicy(
             Engine("", conditions),
             on_difference=lambda path, way: self.metrics.policy_differences.labels(method_label(path), way).inc(),
-            on_rollback=self.metrics.policy_rollbacks.inc,
+            on_rollback=self._policy_rolled_back,
         )
         self.policy = PolicyKeeper(
             PolicyFiles(settings.authorization.policy_file, settings.authorization.rollout_file),
@@ -89,7 +90,7 @@ class Platform:
             conditions,
             self.live,
             size=settings.authentication.remembered_identities,
-            on_reload=lambda good: self.metrics.policy_reloads.labels("ok" if good else "refused").inc(),
+            on_reload=self._policy_reloaded,
         )
         self.active_policy = active
         self.tokens = TokenVerifier(
@@ -109,10 +110,12 @@ class Platform:
         self.metrics.auth.expect([*known_to_policy(settings, ()).issuers])
         self.metrics.process.is_made_of(settings.service.name)
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
-        self.audit_log = ChainLog(
-            settings.audit.file,
-            on_written=self.metrics.audit_records.inc,
-            on_failure=lambda _: self.metrics.audit_failures.inc(),
+        self.audit_log = open_log(
+            settings.audit,
+            on_written=self.metrics.audit.records.inc,
+            on_failure=lambda _: self.metrics.audit.failures.inc(),
+            on_anchor=lambda anchor: self.metrics.audit.sequence.labels(anchor.chain).set(anchor.sequence),
+            on_archive_failure=self.metrics.audit.archive_failures.inc,
         )
         self.tracing = tracing_of(settings.tracing, self.metrics.tracing, settings.service.resource)
         self.telemetry = Telemetry(self.metrics, self.reporter, self.tracing)
@@ -137,7 +140,7 @@ class Platform:
             ),
         )
         self.authorization = self._step("policy", Authorization(active, self.metrics.auth.decided))
-        self._quotas = self._quota_store()
+        self._quotas = quotas_of(settings, self.store, self.metrics.quotas.decided_without_store)
         self.rate_limit = self._step("quota", RateLimit(self._quotas, settings.quotas, settings.quota_headers))
         self._calls_made = Memory(settings.replay, self.store)
         replay = replay_of(settings.replay, self._calls_made, on_answer=self.metrics.replay.answered)
@@ -168,6 +171,12 @@ class Platform:
         """Judge streams again from time to time, until cancelled."""
         if self.settings.sessions.review_seconds:
             await self.live.keep_reviewing(self.settings.sessions.review_seconds)
+
+    async def keep_audit_up(self) -> None:
+        """Record start, stop and failed handshakes, and have the audit log signed, rotated and retired in time."""
+        origin = self.settings.service.model_dump()
+        about = {**origin, **versions(), "policy": self.policy.version, "workers": self.settings.workers}
+        await keep_up(self.audit_log, about, lambda: self.metrics.handshakes.failures_by_reason)
 
     async def read_shared(self) -> None:
         """Learn what the replicas share, before the first call; a store that does not answer keeps nobody waiting."""
@@ -204,6 +213,7 @@ class Platform:
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
+        self.events.known_policy(self.policy.version)
         protected = [
             (method.path, "replay_protected" if method.contract.replay_protected else "signed")
             for method in methods
@@ -249,18 +259,6 @@ class Platform:
             return None
         return Store(state, self.settings.service.name, on_failure=self.metrics.store_failures.labels("redis").inc)
 
-    def _quota_store(self) -> QuotaStore:
-        settings, memory = self.settings, MemoryQuotas(self.settings.remembered_callers)
-        if self.store is None or settings.state is None or settings.quota_scope is QuotaScope.WORKER:
-            return memory
-        return RedisQuotas(
-            self.store,
-            settings.state.timeout_seconds,
-            memory if settings.quota_store_failure is StoreFailure.OPEN else None,
-            settings.remembered_callers,
-            on_decision_without_store=self.metrics.quotas.decided_without_store,
-        )
-
     def _integrity(self) -> Integrity:
         settings, window_seconds = self.settings.integrity, self.settings.replay.window_seconds
         self._signing_keys = SigningKeys(settings.signing_keys_file, self._keys_reloaded("signing_keys"))
@@ -276,6 +274,17 @@ class Platform:
 
         return reloaded
 
+    def _policy_reloaded(self, good: bool) -> None:  # noqa: FBT001  # a callback's argument
+        self.metrics.policy_reloads.labels("ok" if good else "refused").inc()
+        shadow, version = self.active_policy.shadow, self.policy.version
+        candidate, percent = (shadow.candidate.version, shadow.percent) if shadow is not None else ("", 0.0)
+        self.events.policy_reloaded(good=good, version=version, candidate=candidate, percent=percent)
+
+    def _policy_rolled_back(self) -> None:
+        self.metrics.policy_rollbacks.inc()
+        if (shadow := self.active_policy.shadow) is not None:
+            self.events.policy_rolled_back(shadow.candidate.version)
+
     def _forget_identities(self) -> None:
         self.identities.forget()
 
@@ -290,9 +299,14 @@ class Platform:
 
         def on_failure(error: ConfigurationError) -> None:
             self.metrics.api_key_failures.inc()
+            self.events.reloaded("api_keys", good=False)
             logger.error("the API keys are left as they were: %s", error)
 
-        return ApiKeys(file, on_change=self._forget_identities, on_failure=on_failure)
+        def on_change() -> None:
+            self.events.reloaded("api_keys", good=True)
+            self._forget_identities()
+
+        return ApiKeys(file, on_change=on_change, on_failure=on_failure)
 
 
 @dataclass(frozen=True, slots=True)

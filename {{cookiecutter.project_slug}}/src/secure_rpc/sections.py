@@ -11,7 +11,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from secure_rpc.audit.chain_log import Durability
 from secure_rpc.confidential import EncryptedFields
 from secure_rpc.configuration import Section, did_you_mean
 from secure_rpc.identity.api_key import ISSUER as API_KEY_ISSUER
@@ -269,14 +268,6 @@ class Integrity(Section):
         if self.encrypted_fields is EncryptedFields.REQUIRED and self.keyring_file is None:
             raise ValueError('encrypted fields are required, but there is no keyring to read them; set "keyring_file"')
         return self
-
-
-class Audit(Section):
-    """Where records of calls are kept."""
-
-    file: Path
-    durability: Durability = Durability.DEFERRED
-    refuse_when_unwritable: bool = True  # false lets calls pass that nobody will ever know of
 
 
 class Logging(Section):

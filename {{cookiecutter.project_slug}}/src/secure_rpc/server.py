@@ -156,6 +156,7 @@ class Server:
             self.platform.keep_trust_fresh(),
             self.platform.keep_reviewing(),
             self.platform.metrics.process.watch_loop(),
+            self.platform.keep_audit_up(),
         )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)

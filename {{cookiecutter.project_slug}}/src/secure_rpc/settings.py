@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from secure_rpc.audit.settings import Audit
 from secure_rpc.configuration import (
     ConfigurationError,
     Location,
@@ -27,7 +28,6 @@ from secure_rpc.identity.revocation_files import RevocationSettings
 from secure_rpc.quota import Quota, QuotaHeaders, QuotaScope, StoreFailure
 from secure_rpc.sections import (
     Admin,
-    Audit,
     Authentication,
     Authorization,
     Exchange,

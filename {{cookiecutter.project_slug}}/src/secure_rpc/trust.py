@@ -7,6 +7,7 @@ import logging
 
 from cryptography import x509
 
+from secure_rpc.audit.events import Events
 from secure_rpc.call import Peer
 from secure_rpc.identity.certificate import CertificateReader, certificate_reader
 from secure_rpc.identity.principal import Identities
@@ -24,6 +25,7 @@ from secure_rpc.tls.reload import CertificateKeeper
 # What clients and this server agree on; a name that is not here is counted as "other", so that labels stay few
 KEY_EXCHANGE_GROUPS = frozenset({b"X25519MLKEM768", b"X25519", b"P-256", b"P-384", b"P-521"})
 
+MAX_COMPARED = 20_000  # shared revocations that are compared one by one with those before: it takes time of the loop
 REVOCATIONS = "revocations"  # the name of what replicas share
 
 logger = logging.getLogger(__name__)
@@ -37,26 +39,36 @@ class Trust:
         metrics: of the service.
         live: streams, looked at again when a CA is gone or something is revoked.
         store: what the replicas share; none where there is only this one.
+        events: are told of each change.
 
     Raises:
         ConfigurationError: a file is missing or not sound.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, live: LiveStreams, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        live: LiveStreams,
+        store: Store | None = None,
+        events: Events | None = None,
+    ) -> None:
         self._settings = settings
+        self._events = events or Events(_unheard)
         self._metrics = metrics
         self._live = live
         self.certificates = CertificateKeeper(
             server_files(settings),
             ticket_lifetime_seconds=settings.tls.ticket_lifetime_seconds,
             on_change=self._certificates_changed,
-            on_reload=lambda good: metrics.certificate_reloads.labels(_result(good)).inc(),
+            on_reload=self._certificates_reloaded,
         )
         self.revocations = RevocationFiles(
             settings.revocation,
             self._list_issuers,
-            on_reload=lambda good: metrics.revocation_reloads.labels(_result(good)).inc(),
+            on_reload=self._lists_reloaded,
         )
+        self._events.known_revoked("deny_list", self.revocations.denied())
         self.shared = self._shared_revocations(store) if store is not None else None
         self.revocation_source: RevocationSource = (
             self.revocations if self.shared is None else AnyOf(self.revocations, self.shared)
@@ -119,8 +131,26 @@ class Trust:
             VersionedHash(store, REVOCATIONS),
             max_staleness_seconds=settings.max_staleness_seconds,
             refuse_when_stale=settings.refuse_when_shared_stale,
-            on_reload=lambda good: self._metrics.revocation_reloads.labels(_result(good)).inc(),
+            on_reload=self._shared_reloaded,
         )
+
+    def _certificates_reloaded(self, good: bool) -> None:  # noqa: FBT001  # a callback's argument
+        self._metrics.certificate_reloads.labels(_result(good)).inc()
+        leaf = self.certificates.current.chain[0]
+        until = leaf.not_valid_after_utc.isoformat()
+        self._events.reloaded("certificates", good=good, serial=f"{leaf.serial_number:x}", not_after=until)
+
+    def _lists_reloaded(self, good: bool) -> None:  # noqa: FBT001  # a callback's argument
+        self._metrics.revocation_reloads.labels(_result(good)).inc()
+        self._events.reloaded("revocations", good=good, **self.revocations.count())
+        self._events.revoked("deny_list", self.revocations.denied())
+
+    def _shared_reloaded(self, good: bool) -> None:  # noqa: FBT001  # a callback's argument
+        self._metrics.revocation_reloads.labels(_result(good)).inc()
+        if self.shared is not None:
+            self._events.reloaded("shared_revocations", good=good, count=len(self.shared))
+            if len(self.shared) <= MAX_COMPARED:
+                self._events.revoked("shared", self.shared.denied())
 
     async def _review(self) -> None:
         if ended := await self._live.review():
@@ -165,3 +195,7 @@ def server_files(settings: Settings) -> ServerFiles:
 
 def _result(good: bool) -> str:  # noqa: FBT001
     return "ok" if good else "refused"
+
+
+def _unheard(_event: str, **_fields: object) -> None:
+    """Tell nobody."""

@@ -7,30 +7,28 @@ written. Records are encoded on the event loop in small slices, and written and 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import hashlib
-import json
 import logging
 import os
-import secrets
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import orjson
-
-from secure_rpc.audit.record import AuditRecord
+from secure_rpc.audit.archive import Archive, Keeping
+from secure_rpc.audit.chain import Chain
+from secure_rpc.audit.checkpoints import Signer
+from secure_rpc.audit.files import NO_ANCHOR, Anchor, open_alone
+from secure_rpc.audit.record import AuditEvent, AuditRecord
+from secure_rpc.audit.recovery import recover
+from secure_rpc.audit.segments import CLOSED, RETIRED, STARTED
+from secure_rpc.audit.writing import Waiters, Writer, Writing
 from secure_rpc.batching import Batch
 from secure_rpc.configuration import ConfigurationError
 
-BEGINNING = b'{"chain":'  # of every line
-MAX_TAIL_BYTES = 1_000_000  # in which the last line is looked for
 DELAY_SECONDS = 0.2  # that a record may wait for others, where no reply waits for it: each write syncs two files
-GENESIS = "0" * 64  # what the first line of a chain has for the hash of the line before it
+TIDY_SECONDS = 60.0  # between two looks at the closed files
 MAX_WAITING_BYTES = (
     64_000_000  # of records that cannot be written; past it the newest are lost, and counted in the chain
 )
@@ -38,65 +36,112 @@ MAX_WAITING_BYTES = (
 logger = logging.getLogger(__name__)
 
 
-class Durability(Enum):
-    """When a reply may leave."""
+class Pace(NamedTuple):
+    """How often what is done."""
 
-    DEFERRED = "deferred"  # before its record is on disk; a crash can lose the last records, not change others
-    DURABLE = "durable"  # after; many calls share one write
+    checkpoint_records: int = 1000
+    checkpoint_seconds: float = 60.0
+    anchor_seconds: float = 60.0
+    rotate_bytes: int = 0  # 0: never by size
+    rotate_seconds: float = 0.0  # 0: never by age
 
 
 class ChainLog:
     """Append audit records to a file.
 
     Args:
-        path: the file; a `.anchor` of the same name is kept beside it.
+        path: the file; a `.anchor` of the same name is kept beside it, and the files that were closed.
+        pace: when checkpoints are due, and other files.
+        keeping: what becomes of closed files.
+        signer: signs checkpoints; none are made without it.
         on_written: is told how many records a write has brought to disk.
         on_failure: is told of each failed attempt to write.
+        on_anchor: is told now and then of the last line on disk, so that it can be kept elsewhere.
+        on_archive_failure: is told, on a thread, that closed files could not be taken care of.
+        clock: gives Unix time in seconds.
 
     Raises:
         ConfigurationError: the file cannot be opened, or is no chain.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # those who are told, by name
         self,
         path: Path,
         *,
+        pace: Pace = Pace(),  # noqa: B008  # a constant
+        keeping: Keeping = Keeping(),  # noqa: B008  # a constant
+        signer: Signer | None = None,
         on_written: Callable[[int], None] = lambda _: None,
         on_failure: Callable[[OSError], None] = lambda _: None,
+        on_anchor: Callable[[Anchor], None] = lambda _: None,
+        on_archive_failure: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
         self.failing = False  # the last attempt to write has failed
+        self._pace = pace
         self._on_written = on_written
         self._on_failure = on_failure
-        self._batch = Batch[AuditRecord](self._encode, DELAY_SECONDS)
-        self.add = self._batch.add
+        self._on_anchor = on_anchor
+        self._clock = clock
+        self._batch = Batch[AuditRecord | AuditEvent](self._encode, DELAY_SECONDS)
+        self.add: Callable[[AuditRecord | AuditEvent], None] = self._batch.add
         self._lines: list[bytes] = []
+        self._queue: deque[Writing] = deque()  # what was taken from the lines, and is not on disk
         self._waiting_bytes = 0
+        self.written = NO_ANCHOR  # the last line on disk
         self._lost = 0
-        self._written = 0  # sequence number of the last line on disk
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters = Waiters()
         self._writing: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._tidying: asyncio.Task[None] | None = None
+        self._archive = Archive(path, keeping, on_archive_failure, clock)
+        self._signed_at = self._anchored_at = clock()
+        self._tidied_at = float("-inf")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _open_alone(path)
+            self._writer = Writer(path, open_alone(path))
             try:
-                self.chain_id, self._sequence, self._head, torn = _recover(path)
+                found = recover(path)
+                self._chain = Chain(found.last, signer, found.leaves, clock)
+                self.file_number, self._file_bytes, self._file_lines = found.number, found.size_bytes, 0
+                self._file_began = clock() if found.began_seconds is None else found.began_seconds
+                self._open(found.torn_bytes, is_empty=not found.size_bytes)
+                while (writing := self._taken()) is not None:
+                    self._writer.write(writing)
+                    self._note_written()
             except BaseException:
-                os.close(self._file)
+                os.close(self._writer.file)
                 raise
         except OSError as error:
             raise ConfigurationError(f"audit.file: {path} cannot be written ({error}); choose another place") from None
-        if self._sequence == 0:
-            self._line({"event": "chain_started"})
-        else:
-            self._line({"event": "chain_resumed", "torn_bytes": torn})
-        try:
-            self._write(self._taken(), self._anchor())
-        except OSError as error:
-            os.close(self._file)
-            raise ConfigurationError(f"audit.file: {path} cannot be written ({error}); choose another place") from None
-        self._written = self._sequence
+        self._on_anchor(self.written)
+
+    @property
+    def chain_id(self) -> str:
+        """Return the name of the chain."""
+        return self._chain.id
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Record what was done to the service, not by a call.
+
+        Args:
+            event: what it was, such as "policy_reloaded".
+            fields: what is to be known of it; plain values.
+        """
+        self.add(AuditEvent(event, self._clock(), fields))
+
+    def tick(self) -> None:
+        """Do what is due by now; to be called about once a second, on the event loop."""
+        pace = self._pace
+        if self._chain.unsigned > 1 and self._is_past(self._signed_at, pace.checkpoint_seconds):
+            self._sign()
+        if self._is_past(self._anchored_at, pace.anchor_seconds):
+            self._tell_anchor()
+        if self._tidying is None and self._is_past(self._tidied_at, TIDY_SECONDS):
+            self._tidied_at = self._clock()
+            self._tidying = asyncio.get_running_loop().create_task(self._tidy())
+        if self._writing is None and (self._lines or self._queue or self._is_full()):
+            self._begin_write()
 
     async def durable(self) -> None:
         """Return when all that was added so far is on disk; those who wait share one write.
@@ -105,213 +150,159 @@ class ChainLog:
             OSError: it could not be written; it is kept, and tried again with what comes next.
         """
         self._batch.flush()
-        if self._written >= self._sequence:
+        if self.written.sequence >= self._chain.sequence:
             return
         if self._writing is None:
             self._begin_write()
-        written = asyncio.get_running_loop().create_future()
-        self._waiters.append((self._sequence, written))
-        await written
+        await self._waiters.until(self._chain.sequence)
 
     async def close(self) -> None:
         """Write what is left, and the line that says the chain was ended in order."""
+        if self._tidying is not None:
+            self._archive.close()
+            await asyncio.wait({self._tidying})
         self._batch.flush()
         self._line({"event": "chain_stopped"})
+        self._sign()
         with suppress(OSError):  # said in the log already
             await self.durable()
         if self._writing is not None:
             await self._writing
-        self._thread.shutdown()
-        os.close(self._file)
+        self._tell_anchor()
+        self._archive.close()
+        self._writer.close()
 
-    def _encode(self, records: list[AuditRecord]) -> None:
+    # --- records become lines ----------------------------------------------------------------------------------------
+
+    def _open(self, torn_bytes: int, *, is_empty: bool) -> None:
+        if self._chain.sequence == 0:
+            self._line({"event": "chain_started"})
+        else:
+            if is_empty:
+                self._line({"event": STARTED, "file": self.file_number})
+            self._line({"event": "chain_resumed", "torn_bytes": torn_bytes})
+        self._sign()
+        self._file_lines = int(not is_empty)
+
+    def _encode(self, records: list[AuditRecord | AuditEvent]) -> None:
         for record in records:
             if self._waiting_bytes > MAX_WAITING_BYTES:
                 self._lost += 1
             else:
                 self._line(record.as_dict())
+                if self._chain.unsigned > self._pace.checkpoint_records:
+                    self._sign()
         if self._writing is None:
             self._begin_write()
 
     def _line(self, content: dict[str, Any]) -> None:
-        self._sequence += 1
-        if "time" not in content:
-            content["time"] = datetime.now(UTC).isoformat(timespec="microseconds")
         if self._lost:
             content["lost_before"], self._lost = self._lost, 0
-        line = _encoded({"chain": self.chain_id, "seq": self._sequence, "prev": self._head, **content})
-        self._head = hashlib.sha256(line).hexdigest()
+        self._append(self._chain.line(content))
+
+    def _sign(self) -> None:
+        self._signed_at = self._clock()
+        if (line := self._chain.checkpoint()) is not None:
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
         self._lines.append(line + b"\n")
         self._waiting_bytes += len(line) + 1
+        self._file_bytes += len(line) + 1
+        self._file_lines += 1
 
-    def _taken(self) -> list[bytes]:
-        lines, self._lines, self._waiting_bytes = self._lines, [], 0
-        return lines
+    # --- lines become files ------------------------------------------------------------------------------------------
 
-    def _anchor(self) -> bytes:
-        return orjson.dumps({"chain": self.chain_id, "seq": self._sequence, "head": self._head}) + b"\n"
+    def _is_past(self, since: float, seconds: float) -> bool:
+        return not 0 <= self._clock() - since < seconds  # also where the clock was set back
+
+    def _is_full(self) -> bool:
+        """Tell whether the file is to be followed by another; not where nothing but its beginning is in it."""
+        pace = self._pace
+        if not self._file_lines:
+            return False
+        is_old = bool(pace.rotate_seconds) and self._clock() - self._file_began >= pace.rotate_seconds
+        return is_old or bool(pace.rotate_bytes and self._file_bytes >= pace.rotate_bytes)
+
+    def _taken(self) -> Writing | None:
+        """Return what is to be written next; it stays in the queue until it was."""
+        if not self._queue:
+            if self._is_full():
+                self._end_file()
+            elif self._lines:
+                self._queue.append(Writing.of(self._lines, self._chain.last))
+                self._lines = []
+        return self._queue[0] if self._queue else None
+
+    def _end_file(self) -> None:
+        """Make the last lines of this file, and the first of the next: what comes meanwhile stands after it."""
+        number = self.file_number
+        self._line({"event": CLOSED, "file": number})
+        self._sign()
+        self._queue.append(Writing.of(self._lines, self._chain.last, number))
+        self._lines = []
+        self.file_number, self._file_bytes, self._file_began = number + 1, 0, self._clock()
+        self._line({"event": STARTED, "file": number + 1})
+        self._file_lines = 0
 
     def _begin_write(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # no event loop: a tool, not a server
-            self._write(self._taken(), self._anchor())
-            self._written = self._sequence
+            while (writing := self._taken()) is not None:
+                self._writer.write(writing)
+                self._note_written()
         else:
             self._writing = loop.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            while self._lines:
-                lines, anchor, sequence = self._taken(), self._anchor(), self._sequence
+            while (writing := self._taken()) is not None:
                 try:
-                    await loop.run_in_executor(self._thread, self._write, lines, anchor)
+                    await self._writer.write_beside(writing)
                 except OSError as error:
-                    self._lines[:0] = lines
-                    self._waiting_bytes += sum(map(len, lines))
                     self._fail(error)
                     return
                 self.failing = False
-                self._written = sequence
-                self._on_written(len(lines))
-                self._wake(None)
+                self._note_written()
+                self._on_written(writing.line_count)
+                self._waiters.wake(self.written.sequence)
+                if writing.closes:
+                    self._tell_anchor()
+                    self._tidied_at = float("-inf")
         except BaseException:  # such as a thread that was ended: nobody must wait for what will not come
-            self._wake(OSError("the audit log was closed"))
+            self._waiters.fail(OSError("the audit log was closed"))
             raise
         finally:
             self._writing = None
+
+    def _note_written(self) -> None:
+        writing = self._queue.popleft()
+        self.written = writing.last
+        self._waiting_bytes -= writing.size_bytes
 
     def _fail(self, error: OSError) -> None:
         if not self.failing:
             logger.error("audit records cannot be written to %s: %s", self.path, error)
         self.failing = True
         self._on_failure(error)
-        self._wake(error)
+        self._waiters.fail(error)
 
-    def _wake(self, error: OSError | None) -> None:
-        """Tell those who wait for lines that are on disk now, or all of them that it failed."""
-        still: list[tuple[int, asyncio.Future[None]]] = []
-        for sequence, written in self._waiters:
-            if written.done():
-                continue
-            if error is not None:
-                written.set_exception(error)
-            elif sequence <= self._written:
-                written.set_result(None)
-            else:
-                still.append((sequence, written))
-        self._waiters = still
+    def _tell_anchor(self) -> None:
+        self._anchored_at = self._clock()
+        self._on_anchor(self.written)
 
-    def _write(self, lines: list[bytes], anchor: bytes) -> None:
-        """Append, sync, then say by the anchor that it was done; runs in the thread."""
-        data = memoryview(b"".join(lines))
-        start = os.fstat(self._file).st_size
+    async def _tidy(self) -> None:
+        """Take care of closed files; those that have come to their end are deleted when the chain says so."""
         try:
-            while data:
-                data = data[os.write(self._file, data) :]
-            os.fdatasync(self._file)
-            _replace(anchor_of(self.path), anchor)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._file, start)  # the same lines will be written again, whole
-            raise
-
-
-def anchor_of(path: Path) -> Path:
-    """Return where the anchor of a log stands."""
-    return path.with_name(path.name + ".anchor")
-
-
-def read_anchor(path: Path) -> tuple[str, int, str]:
-    """Return chain id, number and hash of the last line known to be written; number 0 where there is no anchor."""
-    try:
-        content = orjson.loads(anchor_of(path).read_bytes())
-        return str(content["chain"]), int(content["seq"]), str(content["head"])
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return "", 0, ""
-
-
-def _encoded(content: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(content)
-    except TypeError:  # a lone surrogate, say: a record must not be lost for that, still less those beside it
-        return json.dumps(content, ensure_ascii=False, default=str).encode("utf-8", "replace")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a crash leaves the old one or the new one, never half of it."""
-    beside = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def _recover(path: Path) -> tuple[str, int, str, int]:
-    """Return chain id, last sequence number and head of a file, and how many bytes of a torn last line there were.
-
-    Nothing is touched in a file that is no log of ours, or whose end is not the one that the anchor names: going on
-    would overwrite the anchor, and with it what shows that the log was cut off.
-    """
-    size, last, torn = _tail(path)
-    if size == 0:
-        if read_anchor(path)[1] > 1:  # the first line alone may be lost by a crash amid the first write
-            raise ConfigurationError(
-                f"audit.file: {path} is empty, but {anchor_of(path)} tells of lines that were written; if the log was "
-                "moved on purpose, move the anchor too"
-            )
-        return secrets.token_hex(8), 0, GENESIS, 0
-    if not last and torn and torn[: len(BEGINNING)] == BEGINNING[: len(torn)]:
-        _move_aside(path, torn)
-        return secrets.token_hex(8), 0, GENESIS, len(torn)
-    try:
-        content = orjson.loads(last)
-        chain, sequence, head = str(content["chain"]), int(content["seq"]), hashlib.sha256(last).hexdigest()
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise ConfigurationError(f"audit.file: {path} is no audit log; name another file, or move it away") from None
-    named, number, expected = read_anchor(path)
-    if number and (named != chain or number > sequence or (number == sequence and head != expected)):
-        raise ConfigurationError(
-            f"audit.file: {path} does not end as {anchor_of(path)} says: it was cut off or changed after line "
-            f"{number} was written; keep both as evidence, and move them away"
-        )
-    if torn:
-        _move_aside(path, torn)
-    return chain, sequence, head, len(torn)
-
-
-def _open_alone(path: Path) -> int:
-    """Open a log to append to it; two processes would break each other's chain.
-
-    Raises:
-        ConfigurationError: another process has it open.
-    """
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise ConfigurationError(
-            f"audit.file: another process writes to {path}; stop it, or give each a file of its own"
-        ) from None
-    return file
-
-
-def _tail(path: Path) -> tuple[int, bytes, bytes]:
-    """Return the size of a file, its last whole line, and what stands after that."""
-    if not path.exists():
-        return 0, b"", b""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - MAX_TAIL_BYTES))
-        whole, _, torn = file.read(MAX_TAIL_BYTES).rpartition(b"\n")
-    return size, whole.rpartition(b"\n")[2], torn
-
-
-def _move_aside(path: Path, torn: bytes) -> None:
-    """Cut off what a crash left of a last line, and keep it beside the log."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    path.with_name(f"{path.name}.torn-{stamp}").write_bytes(torn)
-    os.truncate(path, path.stat().st_size - len(torn))
+            retired = await asyncio.wrap_future(self._archive.tidy())
+            for each in retired:
+                last = {"last": each.last.sequence, "head": each.last.head}
+                self._line({"event": RETIRED, "file": each.segment.number, **last})
+            if retired:
+                self._sign()
+                with suppress(OSError):  # they stay until it can be written
+                    await self.durable()
+                    await asyncio.wrap_future(self._archive.delete(retired))
+        finally:
+            self._tidying = None

@@ -1,13 +1,28 @@
-"""One audit record: who did what to whose data, and how it ended."""
+"""Audit records: who did what to whose data, and how it ended; and what was done to the service itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from secure_rpc.call import Principal
 
+CALL = "call"  # the event of a record of a call
+
 _NOBODY = Principal()
+
+
+class AuditEvent(NamedTuple):
+    """What was done to the service, not by a call: a reload, a revocation, a start."""
+
+    event: str
+    time_seconds: float  # Unix time
+    fields: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the event as it is written."""
+        return {"event": self.event, "time": timestamp(self.time_seconds), **self.fields}
 
 
 class AuditRecord(NamedTuple):
@@ -33,8 +48,8 @@ class AuditRecord(NamedTuple):
         """Return the record as it is written; no token and no claim is in it."""
         principal = self.principal or _NOBODY
         return {
-            "event": "call",
-            "time": datetime.fromtimestamp(self.time_seconds, UTC).isoformat(timespec="microseconds"),
+            "event": CALL,
+            "time": timestamp(self.time_seconds),
             "call_id": self.call_id,
             "method": self.method,
             "kind": self.kind,
@@ -52,3 +67,8 @@ class AuditRecord(NamedTuple):
             "fields": dict(self.fields),
             "trace_id": self.trace_id,
         }
+
+
+def timestamp(unix_seconds: float) -> str:
+    """Return a Unix time in ISO 8601, as all lines of a log have it."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="microseconds")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -12,10 +11,9 @@ import typer
 import uvloop
 
 from secure_rpc import settings as settings_module
-from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, drill, keyrings, observing, pki, policies
+from secure_rpc.cli import api_keys, audit, calling, credentials, drill, keyrings, observing, pki, policies
 from secure_rpc.cli.loading import load_application
-from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
+from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.platform import Application
@@ -25,7 +23,7 @@ from secure_rpc.telemetry import handshakes, logging
 from secure_rpc.telemetry.redaction import guard_tracebacks
 from secure_rpc.tls import floor
 from secure_rpc.workers import process
-from secure_rpc.workers.control import Control, audit_files
+from secure_rpc.workers.control import Control
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +31,9 @@ log = structlog.get_logger(__name__)
 def build(application_module: str) -> typer.Typer:
     """Return the command line of the service whose `APPLICATION` stands in the module."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-    audit = typer.Typer(no_args_is_help=True)
     app.add_typer(pki.pki_commands(), name="pki", help="Certificates.")
     app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
-    app.add_typer(audit, name="audit", help="The audit log.")
+    app.add_typer(audit.commands(), name="audit", help="The audit log.")
     app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
     app.add_typer(keyrings.commands(), name="keyring", help="Keys that encrypt sensitive fields.")
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
@@ -87,20 +84,6 @@ def build(application_module: str) -> typer.Typer:
             asked = calling.Ask(found, tuple(data or ()), address, settings.service.name)
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 
-    @audit.command("verify")
-    def audit_verify_command(
-        file: Annotated[Path | None, typer.Argument(help="The log; those of the settings if not given.")] = None,
-        config: Config = default_config,
-    ) -> None:
-        """Check that no record was changed, taken out or cut off. Exits with 1 where one was."""
-        with told_to_people():
-            files = [file] if file else audit_files(settings_module.load(config))
-            findings = [audit_verify.verify(each) for each in files]
-            for finding in findings:
-                show_finding(finding)
-            if not all(finding.whole for finding in findings):
-                raise typer.Exit(1)
-
     return app
 
 
@@ -113,15 +96,6 @@ async def serve_until_stopped(application: Application, settings: Settings, cont
     with handshakes.failures_read(server.platform.metrics.handshakes.failed):
         await server.start()
         await server.serve()
-
-
-def show_finding(finding: audit_verify.Finding) -> None:
-    """Say what a verification has found."""
-    if finding.whole:
-        codes = ", ".join(f"{code} {count}" for code, count in finding.codes.most_common())
-        typer.echo(f"{finding.path}: whole, {finding.records} calls ({codes or 'none'}) in {finding.lines} lines")
-    else:
-        errors.print(f"{finding.path}: NOT WHOLE: {finding.problem}", style="red", markup=False)
 
 
 def configure_logging(settings: Settings, control: Control | None = None) -> None:

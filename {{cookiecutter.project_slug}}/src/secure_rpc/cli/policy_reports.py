@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
+from secure_rpc.audit.trail import lines_of
 from secure_rpc.audit.verify import verify
 from secure_rpc.cli.ground import Ground
 from secure_rpc.cli.people import Config, default_config, told_to_people
@@ -120,19 +120,15 @@ def _records(path: Path, *, unverified: bool) -> Iterator[dict[str, Any]]:
                 f"{path}: is not whole: {finding.problem}; find out why, or give --unverified to read what is there"
             )
         say(f"warning: {path} is not whole: {finding.problem}", style="yellow")
-    try:
-        with path.open("rb") as file:
-            for line in file if unverified else itertools.islice(file, finding.lines):
-                try:
-                    record = orjson.loads(line)
-                    _ = [record[key] for key in ("method", "reason", "issuer", "subject", "workload")]
-                    _ = datetime.fromisoformat(record["time"])
-                except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-                    continue  # the opening of a log, or what is left of a line
-                if record.get("event") == "call":
-                    yield record
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    for line in itertools.islice(lines_of(path, skip_sealed=True), None if unverified else finding.lines):
+        record = line.content
+        try:
+            _ = [record[key] for key in ("method", "reason", "issuer", "subject", "workload")]
+            _ = datetime.fromisoformat(record["time"])
+        except (KeyError, TypeError, ValueError):
+            continue  # the opening of a log, or an event that is no call
+        if record["event"] == "call":
+            yield record
 
 
 def tell_unused(usage: Usage, found: Unused, version: str) -> None:

@@ -25,6 +25,7 @@ from secure_rpc.testing.process import ServiceProcess, start_process
 from secure_rpc.testing.service import merged
 
 WORKERS = 2
+DEPLOYMENT_ID = "drill"  # logs and audit say that it is one
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.05
 GRACE_SECONDS = 1.0  # for what is under way in a worker that is replaced
@@ -122,6 +123,7 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
     except OSError as error:
         raise ConfigurationError(f"{theirs.authorization.policy_file}: cannot be read ({error.strerror})") from None
     own: dict[str, Any] = {
+        "service": {"deployment_id": DEPLOYMENT_ID},
         "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
         "admin": {"tls": False, "allowed_workloads": []},
         "authorization": {"policy_file": str(policy), "rollout_file": str(folder / "rollout.yaml")},

@@ -130,6 +130,10 @@ class DenyList:
         until_seconds = self._until.get((kind, issuer, name))
         return until_seconds is not None and now_seconds < until_seconds
 
+    def keys(self) -> frozenset[tuple[str, str, str]]:
+        """Return kind, issuer and name of all that is on it."""
+        return frozenset(self._until)
+
     def __len__(self) -> int:
         """Return how much is on it."""
         return len(self._until)

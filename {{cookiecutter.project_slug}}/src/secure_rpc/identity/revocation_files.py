@@ -87,6 +87,10 @@ class RevocationFiles:
             "crl": sum(len(crl.serials) for each in loaded for crl in each.crls),
         }
 
+    def denied(self) -> frozenset[tuple[str, str, str]]:
+        """Return kind, issuer and name of all that the deny-list holds."""
+        return frozenset[tuple[str, str, str]]().union(*(each.deny_list.keys() for each in self._loaded.values()))
+
     def check_user(self, issuer: str, subject: str, token_id: str) -> None:
         """See `RevocationSource`."""
         self._revoked.check_user(issuer, subject, token_id)

@@ -113,6 +113,10 @@ class SharedRevocations:
         """Return how much is revoked."""
         return len(self._known)
 
+    def denied(self) -> frozenset[tuple[str, str, str]]:
+        """Return kind, issuer and name of all that is revoked."""
+        return frozenset(each.entry[:3] for each in self._known.values())
+
     def check_certificate(self, certificate: Certificate) -> None:
         """See `RevocationSource`."""
         self._revoked.check_certificate(certificate)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from secure_rpc import errors
-from secure_rpc.audit.chain_log import ChainLog, Durability
+from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.record import AuditRecord
+from secure_rpc.audit.settings import Durability
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.redaction import REDACTED, is_hidden, redacted

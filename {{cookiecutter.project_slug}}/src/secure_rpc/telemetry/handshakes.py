@@ -83,6 +83,7 @@ class HandshakeMetrics:
         failures = Counter(
             "grpc_server_tls_handshake_failures", "TLS handshakes that failed.", ("reason",), registry=registry
         )
+        self.failures_by_reason = dict.fromkeys(REASONS, 0)  # for those who cannot read counters
         self._failures = {reason: failures.labels(reason) for reason in REASONS}  # zeros show before the first
         self._mtls_failures = Counter(
             "secure_rpc_mtls_failures",
@@ -100,6 +101,7 @@ class HandshakeMetrics:
     def failed(self, reason: str) -> None:
         """Count one that failed, for one of `REASONS`; may be called on any thread."""
         self._failures[reason].inc()
+        self.failures_by_reason[reason] += 1
         if reason in OF_CLIENT_CERTIFICATES:
             self._mtls_failures.labels(reason).inc()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from secure_rpc.telemetry.audit_metrics import AuditMetrics
 from secure_rpc.telemetry.auth_metrics import AuthMetrics
 from secure_rpc.telemetry.call_metrics import SECONDS, CallMetrics
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
@@ -106,10 +107,7 @@ class Metrics:
             "Candidate policies that refused too much and were taken back.",
             registry=self.registry,
         )
-        self.audit_records = Counter("secure_rpc_audit_records", "Audit records written.", registry=self.registry)
-        self.audit_failures = Counter(
-            "secure_rpc_audit_write_failures", "Failed attempts to write audit records.", registry=self.registry
-        )
+        self.audit = AuditMetrics(self.registry)
         self.certificate_expiry = Gauge(
             "secure_rpc_certificate_not_after_timestamp_seconds",
             "Unix time at which a certificate in use expires.",

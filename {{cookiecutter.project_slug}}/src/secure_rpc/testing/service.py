@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
-import orjson
 from google.protobuf import descriptor_pool
 
+from secure_rpc.audit.trail import lines_of
 from secure_rpc.audit.verify import verify
 from secure_rpc.client import connect
 from secure_rpc.configuration import read_yaml
@@ -92,13 +92,16 @@ class RunningService:
 
     async def audit_records(self) -> list[dict[str, Any]]:
         """Return the records of all calls that have ended; fails where the log is not whole."""
+        return [line for line in await self.audit_lines() if line["event"] == "call"]
+
+    async def audit_lines(self) -> list[dict[str, Any]]:
+        """Return all lines of the audit log, events of the service among them; fails where it is not whole."""
         log = self.server.platform.audit_log
         await log.durable()
         finding = verify(log.path)
         if not finding.whole:
             raise AssertionError(f"the audit log is not whole: {finding.problem}")
-        lines: Iterable[dict[str, Any]] = map(orjson.loads, log.path.read_bytes().splitlines())
-        return [line for line in lines if line["event"] == "call"]
+        return [line.content for line in lines_of(log.path)]
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of a metric, 0 where it has none yet."""

@@ -37,7 +37,8 @@ async def test_the_service_starts_by_its_own_command_and_stops_when_told(
             assert (await admin.get("/readyz")).json() == {"ready": True}
         served.signal(number)
         assert await served.process.ended() == 0
-        assert [line["event"] for line in served.process.lines] == ["serving", "draining", "stopped"]
+        told = [line["event"] for line in served.process.lines]
+        assert told == ["audit anchor", "serving", "draining", "audit anchor", "stopped"]
         assert served.process.text == []
         assert verify(served.settings.audit.file).whole
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import grpc
 import pytest
+import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import BaseModel
 from typer.testing import CliRunner
@@ -82,6 +84,18 @@ def test_the_page_on_the_policy_quotes_its_commands_as_they_answer(application: 
         answered = CliRunner().invoke(build(application.build_chain.__module__), shlex.split(command)[1:])
         expected = re.escape(output).replace(r"\.\.\.", ".*")
         assert re.fullmatch(expected, answered.stdout, re.DOTALL), f"{command}\n{answered.output}"
+
+
+def test_the_page_on_the_audit_names_commands_and_options_that_there_are(application: Application) -> None:
+    page = Path("docs/audit.md").read_text()
+    commands = re.findall(r"^{{ cookiecutter.project_slug }} audit (.*?)(?: *(?:#|>|\|\|).*)?$", page, re.MULTILINE)
+    assert len(commands) > 10
+    group: Any = typer.main.get_command(build(application.build_chain.__module__))
+    audit = group.commands["audit"]
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        parser = audit.commands[name].make_parser(click.Context(audit.commands[name]))
+        parser.parse_args(arguments)  # raises where an option is none
 
 
 def shown(value: Any) -> str:

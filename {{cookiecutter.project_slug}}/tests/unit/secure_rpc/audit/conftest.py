@@ -46,7 +46,7 @@ def log_of(tmp_path: Path, record: Callable[..., AuditRecord]) -> Callable[[int]
         log = ChainLog(tmp_path / "audit.log")
         for number in range(count):
             log.add(record(number))
-        os.close(log._file)  # as the end of a process does
+        os.close(log._writer.file)  # as the end of a process does
         return log.path
 
     return write

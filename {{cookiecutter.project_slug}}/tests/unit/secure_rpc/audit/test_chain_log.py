@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from secure_rpc.audit.chain_log import ChainLog, anchor_of
+from secure_rpc.audit.chain_log import ChainLog
+from secure_rpc.audit.files import anchor_of
 from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
 from secure_rpc.configuration import ConfigurationError

@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from secure_rpc.audit import chain_log
-from secure_rpc.audit.chain_log import ChainLog, anchor_of
+from secure_rpc.audit.chain_log import ChainLog
+from secure_rpc.audit.files import anchor_of
 from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
 from secure_rpc.configuration import ConfigurationError
@@ -47,7 +48,7 @@ class World:
         self._replace_file(os.open(self.path, os.O_WRONLY | os.O_APPEND))
 
     def _replace_file(self, descriptor: int) -> None:
-        os.dup2(descriptor, self.log._file)
+        os.dup2(descriptor, self.log._writer.file)
         os.close(descriptor)
 
 

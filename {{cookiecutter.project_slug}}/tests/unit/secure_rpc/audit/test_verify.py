@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secure_rpc.audit.chain_log import ChainLog, anchor_of
+from secure_rpc.audit.chain_log import ChainLog
+from secure_rpc.audit.files import anchor_of
 from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,11 +149,13 @@ def test_what_is_there_is_found_and_made_anew_where_that_is_asked(invoke: Invoke
 
 def test_a_whole_log_is_told_with_what_is_in_it(invoke: Invoke, tmp_path: Path) -> None:
     log = ChainLog(tmp_path / "audit.log")
-    assert invoke("audit", "verify", str(log.path)) == Ended(0, f"{log.path}: whole, 0 calls (none) in 1 lines\n", "")
+    chain = f"  chain {log.chain_id}\n"
+    empty = f"{log.path}: whole, 0 calls (none) in 1 lines\n{chain}"
+    assert invoke("audit", "verify", str(log.path)) == Ended(0, empty, "")
     for code in ("OK", "OK", "NOT_FOUND"):
         log.add(AuditRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", code, "", 0.0))
     told = invoke("audit", "verify", str(log.path)).out
-    assert told == f"{log.path}: whole, 3 calls (OK 2, NOT_FOUND 1) in 4 lines\n"
+    assert told == f"{log.path}: whole, 3 calls (OK 2, NOT_FOUND 1) in 4 lines\n{chain}"
 
 
 def test_the_logs_of_all_workers_are_verified_and_one_that_is_gone_is_missed(
@@ -161,12 +164,29 @@ def test_the_logs_of_all_workers_are_verified_and_one_that_is_gone_is_missed(
     logs = [ChainLog(tmp_path / name) for name in ("audit.log", "audit.1.log")]
     monkeypatch.setenv("SECURE_RPC_AUDIT__FILE", str(logs[0].path))
     monkeypatch.setenv("SECURE_RPC_WORKERS", "2")
-    whole = [f"{log.path}: whole, 0 calls (none) in 1 lines" for log in logs]
+    whole = [f"{log.path}: whole, 0 calls (none) in 1 lines\n  chain {log.chain_id}" for log in logs]
     assert invoke("audit", "verify") == Ended(0, "\n".join(whole) + "\n", "")
     logs[1].path.unlink()
     found = invoke("audit", "verify")
-    assert (found.code, found.out.splitlines()) == (1, whole[:1])
+    assert (found.code, found.out) == (1, whole[0] + "\n")
     assert found.err.startswith(f"{logs[1].path}: NOT WHOLE: cannot be read")
+
+
+def test_records_are_sent_once_by_a_command_of_its_own(shell: Shell, tmp_path: Path) -> None:
+    log = ChainLog(tmp_path / "audit.log")
+    log.add(AuditRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+    environment = {"SECURE_RPC_CONFIG": "config/dev.yaml", "SECURE_RPC_AUDIT__FILE": str(log.path)}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "log.sock"))
+        to = ("audit", "export", "--once", "--to", f"syslog+unix://{tmp_path}/log.sock")
+        sent = [shell.run(*to, **environment) for _ in range(2)]
+        assert [done.out for done in sent] == ["2 records sent\n", "0 records sent\n"]
+        assert b'"event":"chain_started"' in server.recv(65536)
+        assert b'"call_id":"c"' in server.recv(65536)
+    refused = shell.run("audit", "export", "--to", "syslog+tcp://logs.example.org", **environment)
+    assert (refused.code, "for all to read; use TLS, or say --plaintext" in refused.err) == (EX_CONFIG, True)
+    nowhere = shell.run("audit", "export", "--to", "carrier-pigeon://loft", **environment)
+    assert (nowhere.code, "is no place to send to" in nowhere.err) == (EX_CONFIG, True)
 
 
 def test_the_methods_of_the_service_are_listed(invoke: Invoke, application: Application) -> None:

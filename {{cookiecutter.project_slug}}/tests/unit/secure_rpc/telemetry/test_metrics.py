@@ -62,8 +62,9 @@ def test_every_metric_is_there_before_anything_has_happened() -> None:
         "secure_rpc_quota_decisions_without_store",
         "secure_rpc_quota_round_trips",
         "secure_rpc_idempotent_answers",
-        "secure_rpc_integrity_key_reloads",
         "secure_rpc_audit_records",
+        "secure_rpc_audit_sequence",
+        "secure_rpc_audit_archive_failures",
         "secure_rpc_audit_write_failures",
         "secure_rpc_certificate_not_after_timestamp_seconds",
         "secure_rpc_certificate_reloads",
@@ -169,13 +170,13 @@ def test_issuers_and_reasons_of_tokens_do_not_multiply_series() -> None:
 
 def test_what_waits_to_be_counted_is_counted_before_the_numbers_are_read() -> None:
     metrics, waiting = Metrics(), [3.0]
-    metrics.before_scrape(lambda: metrics.audit_records.inc(waiting.pop()))
+    metrics.before_scrape(lambda: metrics.audit.records.inc(waiting.pop()))
     assert b"secure_rpc_audit_records_total 3.0" in metrics.render()
 
 
 def test_two_services_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
-    one.audit_records.inc()
+    one.audit.records.inc()
     assert other.registry.get_sample_value("secure_rpc_audit_records_total") == 0
     one.calls.of(METHOD).refused(C.NOT_FOUND, "X")
     assert b"a.B/C" not in other.render()

@@ -1,0 +1,1 @@
+"""Records sent elsewhere, by a command of its own that reads the log: no call waits for a collector."""
