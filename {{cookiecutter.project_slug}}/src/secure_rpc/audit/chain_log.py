@@ -54,7 +54,7 @@ class ChainLog:
         pace: when checkpoints are due, and other files.
         keeping: what becomes of closed files.
         signer: signs checkpoints; none are made without it.
-        on_written: is told how many records a write has brought to disk.
+        on_written: is told how many records of calls a write has brought to disk.
         on_failure: is told of each failed attempt to write.
         on_anchor: is told now and then of the last line on disk, so that it can be kept elsewhere.
         on_archive_failure: is told, on a thread, that closed files could not be taken care of.
@@ -87,6 +87,7 @@ class ChainLog:
         self._batch = Batch[AuditRecord | AuditEvent](self._encode, DELAY_SECONDS)
         self.add: Callable[[AuditRecord | AuditEvent], None] = self._batch.add
         self._lines: list[bytes] = []
+        self._calls = 0  # whose records are among them
         self._queue: deque[Writing] = deque()  # what was taken from the lines, and is not on disk
         self._waiting_bytes = 0
         self.written = NO_ANCHOR  # the last line on disk
@@ -190,6 +191,7 @@ class ChainLog:
                 self._lost += 1
             else:
                 self._line(record.as_dict())
+                self._calls += isinstance(record, AuditRecord)
                 if self._chain.unsigned > self._pace.checkpoint_records:
                     self._sign()
         if self._writing is None:
@@ -230,8 +232,8 @@ class ChainLog:
             if self._is_full():
                 self._end_file()
             elif self._lines:
-                self._queue.append(Writing.of(self._lines, self._chain.last))
-                self._lines = []
+                self._queue.append(Writing.of(self._lines, self._calls, self._chain.last))
+                self._lines, self._calls = [], 0
         return self._queue[0] if self._queue else None
 
     def _end_file(self) -> None:
@@ -239,8 +241,8 @@ class ChainLog:
         number = self.file_number
         self._line({"event": CLOSED, "file": number})
         self._sign()
-        self._queue.append(Writing.of(self._lines, self._chain.last, number))
-        self._lines = []
+        self._queue.append(Writing.of(self._lines, self._calls, self._chain.last, number))
+        self._lines, self._calls = [], 0
         self.file_number, self._file_bytes, self._file_began = number + 1, 0, self._clock()
         self._line({"event": STARTED, "file": number + 1})
         self._file_lines = 0
@@ -265,7 +267,7 @@ class ChainLog:
                     return
                 self.failing = False
                 self._note_written()
-                self._on_written(writing.line_count)
+                self._on_written(writing.call_count)
                 self._waiters.wake(self.written.sequence)
                 if writing.closes:
                     self._tell_anchor()

@@ -17,15 +17,15 @@ class Writing(NamedTuple):
     """What is written at once."""
 
     lines: list[bytes]  # emptied when they are on disk, and only the next file could not be begun
-    line_count: int
+    call_count: int  # how many of them are records of calls
     size_bytes: int
     last: Anchor  # its last line
     closes: int = 0  # the number of the file that ends with it
 
     @classmethod
-    def of(cls, lines: list[bytes], last: Anchor, closes: int = 0) -> Writing:
+    def of(cls, lines: list[bytes], call_count: int, last: Anchor, closes: int = 0) -> Writing:
         """Return it with its size."""
-        return cls(lines, len(lines), sum(map(len, lines)), last, closes)
+        return cls(lines, call_count, sum(map(len, lines)), last, closes)
 
 
 class Writer:

@@ -13,7 +13,7 @@ class AuditMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.records = Counter("secure_rpc_audit_records", "Audit records written.", registry=registry)
+        self.records = Counter("secure_rpc_audit_records", "Records of calls written.", registry=registry)
         self.failures = Counter(
             "secure_rpc_audit_write_failures", "Failed attempts to write audit records.", registry=registry
         )
