@@ -108,11 +108,7 @@ class Platform:
             refuse_when_unwritable=settings.audit.refuse_when_unwritable,
         )
         self.error_boundary = ErrorBoundary()
-        self.load_limit = LoadLimit(
-            settings.load.max_concurrent_calls,
-            settings.load.max_concurrent_calls_per_peer,
-            settings.limits.max_metadata_bytes,
-        )
+        self.load_limit = LoadLimit(settings.load, settings.limits.max_metadata_bytes, self.metrics.load)
         self.authentication = Authentication(
             self.identities,
             tls_1_3_only=settings.tls.minimum_version is TlsVersion.TLS_1_3,
@@ -124,6 +120,7 @@ class Platform:
         self.replay = Replay(self._nonces, settings.replay.window_seconds)
         self.validation = Validation()
         self.metrics.before_scrape(self._refresh)
+        self.metrics.before_scrape(self.load_limit.refresh)
 
     async def keep_trust_fresh(self) -> None:
         """Follow the files of certificates, CAs and revocations, until cancelled."""

@@ -148,6 +148,7 @@ class Server:
             self.platform.tokens.keep_fresh(),
             self.platform.policy.keep_fresh(),
             self.platform.keep_trust_fresh(),
+            self.platform.load_limit.keep(),
         )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)

@@ -32,7 +32,6 @@ from secure_rpc.sections import (
     Exchange,
     Limits,
     Listen,
-    Load,
     Logging,
     Origin,
     Positive,
@@ -42,6 +41,7 @@ from secure_rpc.sections import (
     Shutdown,
     Tls,
 )
+from secure_rpc.shedding.settings import Load
 from secure_rpc.state.connection import State
 
 __all__ = [

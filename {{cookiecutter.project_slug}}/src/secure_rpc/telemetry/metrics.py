@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
+from secure_rpc.telemetry.load_metrics import LoadMetrics
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 UNKNOWN_METHOD = "other"  # gRFC A66: what is no method of ours counts as one
@@ -26,6 +27,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.handshakes = HandshakeMetrics(self.registry)
+        self.load = LoadMetrics(self.registry)
         self.calls = Histogram(
             "grpc_server_call_duration_seconds",
             "Time from the first byte of a call to its end, by outcome.",
