@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
-    parser.add_argument("--only", choices=["policy", "handshakes"], help="measure that alone; nothing is written")
+    parser.add_argument("--only", choices=["policy", "handshakes", "flood"], help="measure that alone; nothing is written")
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
@@ -86,6 +86,8 @@ def main() -> None:
             _wait_until_quiet(arguments.quiet_within)
             if arguments.only == "policy":
                 report.show_policy(console, policy(workspace, quick=arguments.quick))
+            elif arguments.only == "flood":
+                report.show_flood(console, flood(workspace, quick=arguments.quick))
             else:
                 report.show_handshakes(console, handshakes(workspace, quick=arguments.quick))
             return
@@ -112,6 +114,15 @@ def handshakes(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
     with running(OURS, workspace) as rig, console.status("handshakes that fail"):
         where = (rig.server.target, rig.server.admin, workspace.certificates, rig.token)
         found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.handshakes", *where, *rounds))
+    return found
+
+
+def flood(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
+    """Return what good callers feel of one address that floods the server."""
+    rounds = ("--rounds", "2", "--seconds", "3") if quick else ()
+    with running(OURS, workspace) as rig, console.status("a flood"):
+        where = (rig.server.target, rig.server.admin, workspace.certificates, rig.token)
+        found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.flood", *where, *rounds))
     return found
 
 

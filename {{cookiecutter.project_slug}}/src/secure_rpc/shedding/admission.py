@@ -6,10 +6,12 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from secure_rpc.call import Call
+from secure_rpc.shedding.asking import Asking
 from secure_rpc.shedding.limit import AdaptiveLimit
 from secure_rpc.shedding.settings import Load
 
 WORKING_SECONDS = 1.0  # a call that lasts longer waits more than it works; the ceiling still counts it
+TURNS_TO_FADE = 5
 REASONS = ("LOAD_LIMIT", "LOAD_SHED", "PEER_LIMIT")
 HEALTH_CALLS = 16  # of one peer at once, which are never refused for load
 
@@ -34,18 +36,21 @@ class _Peer:
 class Admission:
     """Count calls, and say which are too many.
 
-    Two limits hold: the ceiling for all calls, and the one that adapts for those that work. Calls that have lasted are
-    not among these: idle streams, or calls that wait for a database, do not keep others out when the loop is busy.
+    The ceiling holds for all calls, the two limits that adapt for those that work. Calls that have lasted are not among
+    these: idle streams, or calls that wait for a database, do not keep others out when the loop is busy.
 
     Args:
         settings: the numbers.
-        limit: the one that adapts.
+        limit: of all that works.
+        fair_limit: of those who ask most often, while others ask, too; lowered much sooner.
     """
 
-    def __init__(self, settings: Load, limit: AdaptiveLimit) -> None:
+    def __init__(self, settings: Load, limit: AdaptiveLimit, fair_limit: AdaptiveLimit) -> None:
         self._settings = settings
         self._limit = limit
+        self._fair_limit = fair_limit
         self._peers: dict[str, _Peer] = {}  # of those with calls under way, and no others
+        self._asking = Asking()
         self._working: OrderedDict[Call, tuple[int, _Peer]] = OrderedDict()  # since which turn; oldest first
         self._turn = 0
         self._turns_of_work = max(1, round(WORKING_SECONDS / settings.probe_interval_seconds))
@@ -69,7 +74,8 @@ class Admission:
             name: of its peer.
         """
         peer = self._peers.get(name)
-        refusal = self._refusal(peer or _Peer())
+        self._asking.note(name)
+        refusal = self._refusal(name, peer or _Peer())
         if refusal is not None:
             return refusal
         if peer is None:
@@ -109,6 +115,8 @@ class Admission:
     def pass_turn(self) -> None:
         """Let time pass: to be called every `probe_interval_seconds`."""
         self._turn += 1
+        if self._turn % TURNS_TO_FADE == 0:
+            self._asking.fade()
         while self._working:
             since, peer = next(iter(self._working.values()))
             if self._turn - since < self._turns_of_work:
@@ -116,27 +124,31 @@ class Admission:
             self._working.popitem(last=False)
             self._works_no_more(peer)
 
-    def _refusal(self, peer: _Peer) -> Refusal | None:
-        settings, limit, working = self._settings, self._limit.calls, len(self._working)
+    def _refusal(self, name: str, peer: _Peer) -> Refusal | None:
+        settings, ceiling, working = self._settings, self._settings.max_concurrent_calls, len(self._working)
         if peer.calls >= settings.max_concurrent_calls_per_peer:
             return Refusal("PEER_LIMIT", "your address is at its limit of calls", is_over_share=True)
-        near = settings.fair_share_above
-        near_limit, near_ceiling = working >= near * limit, self.calls >= near * settings.max_concurrent_calls
+        limit = self._limit.calls
+        asks_most = True
+        if len(self._asking) > 1:
+            asks_most = self._asking.is_among_most(name)
+            limit = min(limit, self._fair_limit.calls) if asks_most else limit
+        near_limit = working >= settings.fair_share_above * limit
+        near_ceiling = self.calls >= settings.fair_share_above * ceiling
         if not (near_limit or near_ceiling):
             return None
-        # a peer that comes next has its share, too
-        others = 1 + self._active - (peer.working > 0)
-        is_over_share = near_limit and peer.working >= max(1, limit // (1 + others))
-        if near_ceiling and not is_over_share:
-            others = 1 + len(self._peers) - (peer.calls > 0)
-            is_over_share = peer.calls >= max(1, settings.max_concurrent_calls // (1 + others))
-        if self.calls >= settings.max_concurrent_calls:
+        share = limit // max(self._active + (not peer.working), 2)  # one that is alone leaves room for another
+        share_of_ceiling = ceiling // max(len(self._peers) + (not peer.calls), 2)
+        is_over_share = asks_most and (
+            (near_limit and peer.working >= max(share, 1)) or (near_ceiling and peer.calls >= max(share_of_ceiling, 1))
+        )
+        if self.calls >= ceiling:
             return Refusal("LOAD_LIMIT", "the server is at its limit of calls", is_over_share)
-        if working >= limit:
-            return Refusal("LOAD_SHED", "the server has more to do than it can", is_over_share)
-        if is_over_share and near < 1:
+        if is_over_share:
             return Refusal("LOAD_SHED", "the server is busy, and your address has its share of it", is_over_share)
-        return None
+        if working >= self._limit.calls <= self._active:  # more peers than may have a call each
+            return Refusal("LOAD_SHED", "the server has more to do than it can", is_over_share)
+        return None  # also past a limit that was lowered, or that peers are beyond who were alone before
 
     def _works_no_more(self, peer: _Peer) -> None:
         peer.working -= 1

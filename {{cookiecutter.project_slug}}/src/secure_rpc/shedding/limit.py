@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 SAMPLES = 5  # that decide together
 MOST_AT_ONCE = 0.5  # the limit loses no more than this share of itself by one decision
@@ -65,26 +65,30 @@ class LagProbe:
         interval_seconds: between two measurements.
         on_lag: given each, in seconds.
         clock: gives seconds that only grow.
-        pause: lets time pass; by 0 seconds, one turn of the loop: all that was ready before goes first.
     """
 
     def __init__(
         self,
         interval_seconds: float,
         on_lag: Callable[[float], None],
-        *,
         clock: Callable[[], float] = time.perf_counter,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._interval_seconds = interval_seconds
         self._on_lag = on_lag
         self._clock = clock
-        self._pause = pause
 
     async def keep(self) -> None:
         """Measure until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            await self._pause(self._interval_seconds)
-            began = self._clock()
-            await self._pause(0)
+            due: asyncio.Future[float] = loop.create_future()
+            timer = loop.call_later(self._interval_seconds, self._tell, due)
+            try:
+                began = await due  # which goes on after all that was ready when the timer was due
+            finally:
+                timer.cancel()
             self._on_lag(self._clock() - began)
+
+    def _tell(self, due: asyncio.Future[float]) -> None:
+        if not due.done():
+            due.set_result(self._clock())

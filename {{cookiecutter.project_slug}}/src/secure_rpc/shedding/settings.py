@@ -19,7 +19,8 @@ class Load(Section):
     max_concurrent_calls_per_peer: Positive = 500  # by IP address; of IPv6, by /64
     adaptive: bool = True  # False: the limit stays where it is, however long work waits
     min_concurrent_calls: Positive = 20  # the limit is lowered no further; no more than max_concurrent_calls
-    target_lag_seconds: Seconds = 0.002  # that work may wait in the event loop; longer, and the limit is lowered
+    target_lag_seconds: Seconds = 0.01  # that work may wait in the event loop; longer, and the limit is lowered
+    fair_lag_seconds: Seconds = 0.0005  # longer, and those who ask most often are held to less, while others ask, too
     probe_interval_seconds: Seconds = 0.02  # between two measurements of that; the fifth decides
     fair_share_above: float = Field(default=0.5, gt=0, le=1)  # of the limit: from there on each peer has its share
     refusal_delay_seconds: float = Field(default=1.0, ge=0, le=10)  # for calls of a peer that has more than its share

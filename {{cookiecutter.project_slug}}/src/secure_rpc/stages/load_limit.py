@@ -17,6 +17,7 @@ from secure_rpc.shedding.settings import Load
 from secure_rpc.telemetry.load_metrics import LoadMetrics
 
 ENTRY_OVERHEAD_BYTES = 32  # of each entry, as HTTP/2 counts (RFC 9113, section 6.5.2)
+FAIR_FLOOR = 4  # calls at once of all those who ask most often
 HEALTH_SERVICE = "grpc.health.v1.Health"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"  # gRFC A6: when gRPC's own retries may come again
 
@@ -43,12 +44,11 @@ class LoadLimit:
     ) -> None:
         self._settings = settings
         self._max_metadata_bytes = max_metadata_bytes
-        self.limit = AdaptiveLimit(
-            settings.min_concurrent_calls if settings.adaptive else settings.max_concurrent_calls,
-            settings.max_concurrent_calls,
-            settings.target_lag_seconds,
-        )
-        self.admission = Admission(settings, self.limit)
+        ceiling = settings.max_concurrent_calls
+        floor, fair_floor = (settings.min_concurrent_calls, FAIR_FLOOR) if settings.adaptive else (ceiling, ceiling)
+        self.limit = AdaptiveLimit(floor, ceiling, settings.target_lag_seconds)
+        self.fair_limit = AdaptiveLimit(fair_floor, ceiling, settings.fair_lag_seconds)
+        self.admission = Admission(settings, self.limit, self.fair_limit)
         self.delays = (
             delays
             if delays is not None
@@ -97,12 +97,14 @@ class LoadLimit:
 
     def saw(self, lag_seconds: float) -> None:
         """Take in how long work has waited; called every `probe_interval_seconds`."""
-        self.limit.saw(lag_seconds, self.admission.working)
+        for limit in (self.limit, self.fair_limit):
+            limit.saw(lag_seconds, self.admission.working)
         self.admission.pass_turn()
 
     def refresh(self) -> None:
         """Bring the numbers up to date."""
         self._metrics.limit.set(self.limit.calls)
+        self._metrics.fair_limit.set(self.fair_limit.calls)
         self._metrics.lag.set(self.limit.lag_seconds)
         self._metrics.delayed.set(self.delays.held)
 

@@ -19,6 +19,12 @@ class LoadMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.fair_limit = Gauge(
+            "secure_rpc_load_fair_limit_calls",
+            "Calls that peers which ask most often may have at once, together, while others ask, too.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.lag = Gauge(
             "secure_rpc_event_loop_lag_seconds",
             "Time that work waits for its turn in the event loop; the least of the last few measurements.",

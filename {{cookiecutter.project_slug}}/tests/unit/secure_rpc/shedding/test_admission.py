@@ -19,9 +19,10 @@ NO_METADATA: Metadata = ()
 
 
 def admission_of(**settings: Any) -> tuple[Admission, AdaptiveLimit]:
+    """Return one whose two limits are the same."""
     load = Load(**{"max_concurrent_calls": 10, "max_concurrent_calls_per_peer": 10, **settings})
     limit = AdaptiveLimit(load.min_concurrent_calls, load.max_concurrent_calls, load.target_lag_seconds)
-    return Admission(load, limit), limit
+    return Admission(load, limit, limit), limit
 
 
 def enter(admission: Admission, name: str, times: int = 1) -> tuple[list[Call], list[Refusal]]:
@@ -47,16 +48,31 @@ def test_a_peer_that_floods_gets_no_more_than_the_part_in_which_nobody_is_held_t
 
 def test_a_peer_within_its_share_gets_in_while_one_beyond_its_own_does_not() -> None:
     admission, _ = admission_of(fair_share_above=0.6)
-    enter(admission, "flood", 6)
-    assert len(enter(admission, "good", 10)[0]) == 3  # of three shares, one is for whoever comes next
-    assert len(enter(admission, "another", 10)[0]) == 1
+    assert len(enter(admission, "flood", 10)[0]) == 6
+    assert len(enter(admission, "another", 10)[0]) == 4  # those who ask as often share
     [refusal] = enter(admission, "third")[1]
     assert refusal == Refusal("LOAD_LIMIT", "the server is at its limit of calls", is_over_share=False)
     [refusal] = enter(admission, "flood")[1]
     assert (refusal.reason, refusal.is_over_share) == ("LOAD_LIMIT", True)
 
 
-def test_without_shares_the_limit_alone_holds() -> None:
+def test_who_asks_seldom_may_have_many_calls_at_once_and_who_asks_most_is_held_to_less() -> None:
+    load = Load(max_concurrent_calls=1000, fair_share_above=0.5)
+    limit, fair_limit = AdaptiveLimit(20, 1000, 0.01), AdaptiveLimit(4, 1000, 0.0005)
+    admission = Admission(load, limit, fair_limit)
+    flood, _ = enter(admission, "flood", 100)
+    for _ in range(10 * SAMPLES):
+        fair_limit.saw(1.0, 100)
+    assert not enter(admission, "flood")[1]  # alone, it is in nobody's way
+    assert not enter(admission, "good", 30)[1]
+    [refusal] = enter(admission, "flood")[1]
+    assert (refusal.reason, refusal.is_over_share) == ("LOAD_SHED", True)
+    for call in flood[2:]:
+        admission.leave(call, "flood")
+    assert enter(admission, "flood", 5)[1]
+
+
+def test_with_shares_from_the_limit_on_one_peer_can_have_all_of_it() -> None:
     admission, _ = admission_of(fair_share_above=1.0, max_concurrent_calls_per_peer=20)
     let_in, refused = enter(admission, "flood", 11)
     assert (len(let_in), refused[0].reason) == (10, "LOAD_LIMIT")
@@ -68,15 +84,29 @@ def test_one_address_has_a_limit_of_its_own() -> None:
     assert (len(let_in), refusal.reason, refusal.is_over_share) == (2, "PEER_LIMIT", True)
 
 
-def test_a_limit_that_was_lowered_refuses_and_says_so() -> None:
-    admission, limit = admission_of(max_concurrent_calls=100, max_concurrent_calls_per_peer=100, min_concurrent_calls=4)
-    enter(admission, "a", 20)
+def lower(admission: Admission, limit: AdaptiveLimit) -> None:
     for _ in range(10 * SAMPLES):
         limit.saw(1.0, admission.working)
+
+
+def test_past_a_limit_that_was_lowered_only_peers_within_their_share_get_in() -> None:
+    admission, limit = admission_of(max_concurrent_calls=100, max_concurrent_calls_per_peer=100, min_concurrent_calls=4)
+    enter(admission, "flood", 20)
+    lower(admission, limit)
     assert limit.calls == 4
-    [refusal] = enter(admission, "b")[1]
+    assert not enter(admission, "good", 9)[1]
+    assert enter(admission, "flood")[1][0].is_over_share
+    let_in, refused = enter(admission, "good", 20)  # after the first of these it asks half as often as the flood
+    assert (len(let_in), {refusal.reason for refusal in refused}) == (1, {"LOAD_SHED"})
+
+
+def test_more_peers_than_may_have_a_call_each_are_refused_and_not_for_their_share() -> None:
+    admission, limit = admission_of(max_concurrent_calls=100, max_concurrent_calls_per_peer=100, min_concurrent_calls=4)
+    lower(admission, limit)
+    for number in range(4):
+        assert not enter(admission, f"peer {number}")[1]
+    [refusal] = enter(admission, "one more")[1]
     assert refusal == Refusal("LOAD_SHED", "the server has more to do than it can", is_over_share=False)
-    assert enter(admission, "a")[1][0].is_over_share
 
 
 def test_calls_that_have_lasted_keep_nobody_out_but_at_the_ceiling() -> None:
@@ -84,14 +114,13 @@ def test_calls_that_have_lasted_keep_nobody_out_but_at_the_ceiling() -> None:
         max_concurrent_calls=40, max_concurrent_calls_per_peer=40, min_concurrent_calls=4, probe_interval_seconds=0.5
     )
     lasting, _ = enter(admission, "a", 19)
-    for _ in range(10 * SAMPLES):
-        limit.saw(1.0, admission.working)
-    assert enter(admission, "b")[1][0].reason == "LOAD_SHED"
+    lower(admission, limit)
+    assert enter(admission, "a")[1][0].reason == "LOAD_SHED"
     admission.pass_turn()
-    assert enter(admission, "b")[1]
+    assert enter(admission, "a")[1]
     admission.pass_turn()
     assert (admission.working, admission.calls) == (0, 19)
-    fresh, refused = enter(admission, "b")
+    fresh, refused = enter(admission, "b", 2)
     assert not refused
     for call in (*lasting, *fresh):
         admission.leave(call, "a" if call in lasting else "b")
