@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import handshake_report, plot, policy_report
+from benchmarks import flood_report, handshake_report, plot, policy_report
 from benchmarks.contenders import BARE, OURS, TEXTBOOK, Contender
 from benchmarks.figures import Estimate, ratios
 from benchmarks.load import CALLS_PER_CONNECTION, CONNECTIONS
@@ -116,6 +116,12 @@ def show_policy(console: Console, policy: Mapping[str, Any]) -> None:
     for table in policy_report.tables(policy).values():
         console.print(table.rich())
     console.print(policy_report.versions(policy))
+
+
+def show_flood(console: Console, flood: Mapping[str, Any]) -> None:
+    """Print what good callers feel of a flood."""
+    for table in flood_report.tables(flood).values():
+        console.print(table.rich())
 
 
 def show_handshakes(console: Console, handshakes: Mapping[str, Any]) -> None:

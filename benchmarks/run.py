@@ -65,14 +65,14 @@ class Rig:
         )
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901  # a branch for each thing that is measured
     """Read the arguments, measure, show."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
     parser.add_argument(
         "--only",
-        choices=["policy", "handshakes", "streams", "telemetry"],
+        choices=["policy", "handshakes", "streams", "telemetry", "flood"],
         help="measure that alone; nothing is written",
     )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
@@ -97,6 +97,8 @@ def main() -> None:
                 report.show_policy(console, policy(workspace, quick=arguments.quick))
             elif arguments.only == "streams":
                 console.print(stream_report.streams(streams(workspace, quick=arguments.quick)).rich())
+            elif arguments.only == "flood":
+                report.show_flood(console, flood(workspace, quick=arguments.quick))
             else:
                 report.show_handshakes(console, handshakes(workspace, quick=arguments.quick))
             return
@@ -161,6 +163,15 @@ def _in_turns(
             with console.status(f"round {number + 1} of {arguments.rounds}: {rig.server.contender.name}"):
                 rig.samples.append(rig.measure(workspace))
     return {rig.server.contender: rig.samples for rig in rigs}
+
+
+def flood(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
+    """Return what good callers feel of one address that floods the server."""
+    rounds = ("--rounds", "2", "--seconds", "3") if quick else ()
+    with running(OURS, workspace) as rig, console.status("a flood"):
+        where = (rig.server.target, rig.server.admin, workspace.certificates, rig.token)
+        found: dict[str, Any] = json.loads(run(workspace.python, "-m", "benchmarks.flood", *where, *rounds))
+    return found
 
 
 def measured(workspace: Workspace, arguments: argparse.Namespace) -> report.Results:

@@ -125,11 +125,7 @@ class Platform:
             refuse_when_unwritable=settings.audit.refuse_when_unwritable,
         )
         self.error_boundary = ErrorBoundary()
-        self.load_limit = LoadLimit(
-            settings.load.max_concurrent_calls,
-            settings.load.max_concurrent_calls_per_peer,
-            settings.limits.max_metadata_bytes,
-        )
+        self.load_limit = LoadLimit(settings.load, settings.limits.max_metadata_bytes, self.metrics.load)
         self.authentication = self._step(
             "authentication",
             Authentication(
@@ -158,6 +154,7 @@ class Platform:
         self.confidentiality = Confidentiality(self._keyring, settings.integrity.encrypted_fields)
         self.validation = self._step("validation", Validation(), of_messages=True)
         self.metrics.before_scrape(self._refresh)
+        self.metrics.before_scrape(self.load_limit.refresh)
 
     async def keep_trust_fresh(self) -> None:
         """Follow the files of certificates, CAs and revocations, until cancelled."""

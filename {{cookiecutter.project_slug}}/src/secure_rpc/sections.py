@@ -191,13 +191,6 @@ class Authorization(Section):
     contracts: Mapping[str, ForeignContract] = Field(default_factory=dict)
 
 
-class Load(Section):
-    """What the server takes on at once, before it looks at who calls."""
-
-    max_concurrent_calls: Positive = 1000
-    max_concurrent_calls_per_peer: Positive = 500  # by IP address
-
-
 class Limits(Section):
     """What one connection, call or message may take."""
 

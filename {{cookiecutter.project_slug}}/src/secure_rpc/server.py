@@ -157,6 +157,7 @@ class Server:
             self.platform.keep_reviewing(),
             self.platform.metrics.process.watch_loop(),
             self.platform.keep_audit_up(),
+            self.platform.load_limit.keep(),
         )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)

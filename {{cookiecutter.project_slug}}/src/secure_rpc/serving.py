@@ -19,6 +19,10 @@ from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
 UNKNOWN_METHOD = "/unknown"
+# With one pump, calls would wait in gRPC's core while our loop has little to do: unseen by the load limit, unrefused,
+# first come first served, so that a caller who floods makes all others wait
+MAX_PUMPS = 32  # of a method
+ALL_PUMPS = 512
 _UNLIMITED = False  # whether too many calls are under way: the load-limit stage sees to that
 _NEEDED = ("_handle_rpc", "_schedule_rpc_coro")
 _NEEDED_METHODS = (
@@ -53,17 +57,20 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         handler: grpc.GenericRpcHandler,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         options: Sequence[tuple[str, Any]],
+        pumps: int,
     ) -> None:
         super().__init__(loop, None, [handler], interceptors, options, None)
         self._handler_resolver = _Resolver(handler)
         self._event_loop = loop
         self._outer = tuple(interceptors)
+        self._pumps = pumps
         self._tasks: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references
 
     def _make_request_call_future(self, path: bytes | None) -> asyncio.Future[None]:
-        """Start a method's pump; what grpc's own loop gets to wait for completes only at shutdown."""
+        """Start a method's pumps; what grpc's own loop gets to wait for completes only at shutdown."""
         ended: asyncio.Future[None] = self._event_loop.create_future()
-        self._start(self._pump(path, ended))
+        for _ in range(self._pumps):
+            self._start(self._pump(path, ended))
         return ended
 
     async def _pump(self, path: bytes | None, ended: asyncio.Future[None]) -> None:
@@ -84,6 +91,11 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         task.add_done_callback(self._tasks.discard)
 
 
+def pumps_of(methods: int) -> int:
+    """Return how many calls of a method can be taken up in one turn of the loop."""
+    return max(1, min(MAX_PUMPS, ALL_PUMPS // max(methods, 1)))
+
+
 def pumped_server(
     handler: grpc.GenericRpcHandler,
     paths: Iterable[str],
@@ -101,6 +113,7 @@ def pumped_server(
     """
     server: Any = grpc.aio.server(options=options)
     arguments = grpc_aio_server._augment_channel_arguments(tuple(options), None)
-    server._server = _PumpedServer(server._loop, handler, interceptors, arguments)
-    server._server.add_registered_method_handlers(dict.fromkeys(paths))
+    methods = dict.fromkeys(paths)
+    server._server = _PumpedServer(server._loop, handler, interceptors, arguments, pumps_of(len(methods)))
+    server._server.add_registered_method_handlers(methods)
     return server  # type: ignore[no-any-return]

@@ -34,7 +34,6 @@ from secure_rpc.sections import (
     Integrity,
     Limits,
     Listen,
-    Load,
     Logging,
     Origin,
     Positive,
@@ -44,6 +43,7 @@ from secure_rpc.sections import (
     Shutdown,
     Tls,
 )
+from secure_rpc.shedding.settings import Load
 from secure_rpc.state.connection import State
 from secure_rpc.state.sessions import SessionSettings
 from secure_rpc.telemetry.tracing_settings import Tracing

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from secure_rpc.platform import Application
 
@@ -64,12 +65,14 @@ async def test_calls_of_those_who_are_nobody_cost_nobody_any_quota(application: 
         assert await target.is_served()
 
 
-@pytest.mark.parametrize("limit", ["max_concurrent_calls", "max_concurrent_calls_per_peer"])
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("max_concurrent_calls", "LOAD_LIMIT"), ("max_concurrent_calls_per_peer", "PEER_LIMIT")]
+)
 @pytest.mark.parametrize("identified", [True, False], ids=["known", "unknown"])
 async def test_too_many_calls_at_once_are_refused_until_there_are_fewer(
-    application: Application, tmp_path: Path, limit: str, *, identified: bool
+    application: Application, tmp_path: Path, limit: str, reason: str, *, identified: bool
 ) -> None:
-    overrides = {"load": {limit: CALLS}}
+    overrides = {"load": {limit: CALLS, "fair_share_above": 1.0, "refusal_delay_seconds": 0.0}}
     async with run_target(application, tmp_path, overrides) as target, AsyncExitStack() as stack:
         held = []
         for _ in range(CALLS):
@@ -80,8 +83,48 @@ async def test_too_many_calls_at_once_are_refused_until_there_are_fewer(
             held.append(call)
         for _ in range(2 * CALLS):
             told = await target.ask("Unary", authorization=None if identified else "")
-            assert await is_refused(target, told, "LOAD_LIMIT")
+            assert await is_refused(target, told, reason)
+            assert int(told.trailers["grpc-retry-pushback-ms"]) > 0
             assert (await target.record_of(told))["subject"] == ""  # refused before anybody was identified
         await held[0].done_writing()
         assert (await ending(held[0])).code.name == "OK"
         assert await target.is_served()
+
+
+async def test_a_peer_that_floods_is_refused_and_a_caller_from_elsewhere_is_always_served(
+    application: Application, tmp_path: Path
+) -> None:
+    """The flood asks again at once, whatever it is told; half of what it gets it never finishes."""
+    load = {"max_concurrent_calls": 2 * CALLS, "max_concurrent_calls_per_peer": 2 * CALLS, "adaptive": False}
+    overrides = {"load": {**load, "fair_share_above": 0.5, "refusal_delay_seconds": 0.01}}
+    async with run_target(application, tmp_path, overrides) as target, target.raw(from_address="127.0.0.2") as flood:
+        headers = [(b"authorization", f"Bearer {target.token()}".encode())]
+
+        async def ask() -> None:
+            await flood.call(b"/probe.v1.ProbeService/Unary", None, headers)
+
+        for _ in range(5 * CALLS):
+            await ask()
+        for _ in range(20 * CALLS):
+            assert (await flood.next_answer())["grpc-status"] == b"8"
+            await ask()
+            assert await target.is_served()
+        records = await target.service.audit_records()
+        refused = [record for record in records if record["reason"] == "LOAD_SHED"]
+        assert len(refused) >= 20 * CALLS
+        assert {record["peer"].rpartition(":")[0] for record in refused} == {"ipv4:127.0.0.2"}
+        assert {record["subject"] for record in refused} == {""}
+        assert target.service.metric("secure_rpc_load_refusals_total", reason="LOAD_SHED") >= 20 * CALLS
+        assert target.service.metric("secure_rpc_load_refusals_total", reason="LOAD_LIMIT") == 0
+
+
+async def test_health_is_told_while_a_flood_holds_all_there_is(application: Application, tmp_path: Path) -> None:
+    overrides = {"load": {"max_concurrent_calls": CALLS, "fair_share_above": 1.0, "refusal_delay_seconds": 0.0}}
+    async with run_target(application, tmp_path, overrides) as target, target.raw(from_address="127.0.0.2") as flood:
+        headers = [(b"authorization", f"Bearer {target.token()}".encode())]
+        for _ in range(CALLS + 1):
+            await flood.call(b"/probe.v1.ProbeService/Unary", None, headers)
+        await flood.next_answer()  # one too many
+        assert (await target.ask("Unary")).code.name == "RESOURCE_EXHAUSTED"
+        health: Any = health_pb2_grpc.HealthStub(target.channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING

@@ -75,6 +75,7 @@ class Connection:
         self._next_stream = 1
         self._answers: dict[int, dict[str, bytes]] = defaultdict(dict)
         self._ended: set[int] = set()
+        self._told: set[int] = set()
 
     async def send(self, *data: bytes) -> None:
         """Write bytes as they are."""
@@ -111,6 +112,20 @@ class Connection:
         async with asyncio.timeout(10):
             while stream not in self._ended:
                 self._take(await self.receive())
+        return self._answers[stream]
+
+    async def next_answer(self) -> dict[str, bytes]:
+        """Wait for the end of any stream that has not been told of, and return its headers and trailers.
+
+        Raises:
+            ConnectionError: the other side closed the connection before that.
+            TimeoutError: the other side does neither.
+        """
+        async with asyncio.timeout(10):
+            while not self._ended - self._told:
+                self._take(await self.receive())
+        stream = min(self._ended - self._told)
+        self._told.add(stream)
         return self._answers[stream]
 
     async def receive(self) -> Frame:
@@ -155,11 +170,13 @@ def request_headers(path: bytes) -> list[tuple[bytes, bytes]]:
 
 @asynccontextmanager
 async def connect(
-    port: int, tls: ssl.SSLContext | None = None, *, acknowledge: bool = True
+    port: int, tls: ssl.SSLContext | None = None, *, acknowledge: bool = True, from_address: str = "127.0.0.1"
 ) -> AsyncIterator[Connection]:
     """Open a connection to a port of this machine, with the preface sent."""
     server_hostname = "localhost" if tls else None
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=server_hostname)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=tls, server_hostname=server_hostname, local_addr=(from_address, 0)
+    )
     connection = Connection(reader, writer, acknowledge=acknowledge)
     try:
         await connection.send(PREFACE, frame(Kind.SETTINGS))

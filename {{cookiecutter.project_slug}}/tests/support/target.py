@@ -180,12 +180,15 @@ class Target:
             yield channel
 
     @asynccontextmanager
-    async def raw(self, leaf: Leaf | None = None, *, acknowledge: bool = True) -> AsyncIterator[http2.Connection]:
+    async def raw(
+        self, leaf: Leaf | None = None, *, acknowledge: bool = True, from_address: str = "127.0.0.1"
+    ) -> AsyncIterator[http2.Connection]:
         """Open a connection with a certificate, on which anything can be sent."""
         folder = self.service.files.folder
         (leaf or self.leaf()).write(folder / "raw.pem", folder / "raw.key")
         context = http2.tls_context(self.service.files.ca_certificate, folder / "raw.pem", folder / "raw.key")
-        async with http2.connect(self.service.server.port, context, acknowledge=acknowledge) as connection:
+        port = self.service.server.port
+        async with http2.connect(port, context, acknowledge=acknowledge, from_address=from_address) as connection:
             yield connection
 
 

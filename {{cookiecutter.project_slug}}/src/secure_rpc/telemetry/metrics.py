@@ -15,6 +15,7 @@ from secure_rpc.telemetry.auth_metrics import AuthMetrics
 from secure_rpc.telemetry.call_metrics import SECONDS, CallMetrics
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
 from secure_rpc.telemetry.integrity_metrics import IntegrityMetrics
+from secure_rpc.telemetry.load_metrics import LoadMetrics
 from secure_rpc.telemetry.process_metrics import ProcessMetrics
 from secure_rpc.telemetry.quota_metrics import QuotaMetrics
 from secure_rpc.telemetry.replay_metrics import ReplayMetrics
@@ -31,6 +32,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.handshakes = HandshakeMetrics(self.registry)
+        self.load = LoadMetrics(self.registry)
         self.sessions = SessionMetrics(self.registry)
         self.quotas = QuotaMetrics(self.registry)
         self.replay = ReplayMetrics(self.registry)
