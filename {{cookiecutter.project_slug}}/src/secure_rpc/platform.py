@@ -35,6 +35,7 @@ from secure_rpc.stages.replay import Replay
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.memory import MemoryNonces, MemoryQuotas
+from secure_rpc.state.needs import Need, refuse_unshared
 from secure_rpc.state.nonces import NonceStore
 from secure_rpc.state.redis import Store
 from secure_rpc.telemetry.calls import CallReporter
@@ -156,13 +157,16 @@ class Platform:
         """
         self.contracts.check_foreign()
         self.policy.begin(known_to_policy(self.settings, self.contracts.permissions), methods)
+        refuse_unshared(self._unshared(methods), self.settings.workers, has_store=self.settings.state is not None)
+
+    def _unshared(self, methods: Collection[Method]) -> list[Need]:
+        """Return what each worker keeps by itself, and would have to share; one line for each thing."""
         protected = [method.path for method in methods if method.contract.replay_protected]
-        if protected and self.settings.workers > 1 and isinstance(self._nonces, MemoryNonces):
-            raise ConfigurationError(
-                f'"workers" is {self.settings.workers}, but {protected[0]} is replay_protected, and each worker '
-                "remembers nonces by itself: a call that was captured could be made again at another worker; "
-                'set "workers: 1"'
-            )
+        return [
+            Need(f"{path} is replay_protected", "a call that was captured could be made again at another worker")
+            for path in protected
+            if isinstance(self._nonces, MemoryNonces)
+        ]
 
     def _refresh(self) -> None:
         use = self.identities.use

@@ -27,6 +27,7 @@ from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.settings import Limits, ServingLoop, Settings
+from secure_rpc.state.embedded import EmbeddedStore
 from secure_rpc.telemetry.handshakes import failures_read
 from secure_rpc.tls import floor, handshake
 from secure_rpc.v1 import exchange_pb2_grpc
@@ -96,6 +97,8 @@ class Server:
         self.platform.check(self.chain.methods)
         self.port = 0
         self._is_worker = control is not None
+        folder = settings.state.folder if settings.state else None
+        self.embedded_store = EmbeddedStore(folder) if folder and not self._is_worker else None  # else the supervisor's
         self._told_to_stop = asyncio.Event()
         self._drain = True
         self.admin: Admin | Control
@@ -141,6 +144,8 @@ class Server:
             raise ConfigurationError(
                 f"listen.address: {address} cannot be had; stop what uses it, or choose another"
             ) from error
+        if self.embedded_store is not None:
+            await self.embedded_store.start()
         await self.platform.read_shared()
         await server.start()
         self._grpc_server = server
@@ -216,6 +221,8 @@ class Server:
         await asyncio.gather(*self._fresh, return_exceptions=True)
         await self.platform.tokens.close()
         await self.platform.close_store()
+        if self.embedded_store is not None:
+            await self.embedded_store.stop()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()
