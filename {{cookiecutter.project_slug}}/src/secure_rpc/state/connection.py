@@ -11,14 +11,18 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from secure_rpc.configuration import NOT_SHOWN, ConfigurationError, Section
+from secure_rpc.state.embedded import SOCKET
 
 DEFAULT_PORT = 6379
+MAX_SOCKET_BYTES = 100  # some systems have no more
 
 
 class State(Section):
     """What replicas share, in Redis or Valkey."""
 
-    redis_url: str  # rediss://host:port/database; redis:// without TLS
+    redis_url: str = ""  # rediss://host:port/database; redis:// without TLS; unix:///path of a socket
+    embedded: bool = False  # in place of redis_url: a Valkey server of the service's own, for one machine
+    folder: Path | None = None  # where that keeps what it holds
     allow_plaintext: bool = False  # true lets redis:// leave this machine: others may read, and write revocations
     ca_file: Path | None = None  # the CAs that vouch for the store, and no others; none for those of the system
     certificate_file: Path | None = None  # ours, where the store asks for one
@@ -32,6 +36,8 @@ class State(Section):
     @field_validator("redis_url")
     @classmethod
     def _leads_there(cls, url: str) -> str:
+        if not url:
+            return url
         try:
             parts = urlsplit(url)
             parts.port  # noqa: B018  # reading it is what refuses a wrong one
@@ -41,6 +47,10 @@ class State(Section):
             raise PydanticCustomError(
                 NOT_SHOWN, "no user and no password in it; use state.username and state.password_file"
             )
+        if parts.scheme == "unix":
+            if parts.netloc or not parts.path.strip("/") or parts.query or parts.fragment:
+                raise ValueError('write the path of a socket with all three slashes, "unix:///run/valkey/valkey.sock"')
+            return url
         if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError('write it as "rediss://redis:6379", or with the number of a database, "rediss://redis/1"')
         if not (parts.path.strip("/") or "0").isdecimal():
@@ -56,6 +66,16 @@ class State(Section):
 
     @model_validator(mode="after")
     def _is_sound(self) -> State:
+        if self.embedded == bool(self.redis_url):
+            raise ValueError('either "embedded: true" or "redis_url" says where the store is, and not both')
+        if self.embedded != (self.folder is not None):
+            raise ValueError('"embedded: true" and "folder" come together, as in "folder: .dev/state"')
+        if self.embedded and (self.username or self.password_file):
+            raise ValueError(
+                '"username" and "password_file" go with "redis_url"; who may use the folder may use the store'
+            )
+        if self.socket is not None and len(str(self.socket).encode()) > MAX_SOCKET_BYTES:
+            raise ValueError(f"the path of a socket has {MAX_SOCKET_BYTES} bytes at most; choose a shorter one")
         if not (self.tls or self.allow_plaintext or self.is_loopback):
             raise ValueError(
                 '"redis_url" leaves this machine without TLS; write rediss://, or set "allow_plaintext" where the '
@@ -75,6 +95,13 @@ class State(Section):
         return urlsplit(self.redis_url)
 
     @property
+    def socket(self) -> Path | None:
+        """Return the Unix socket of the store, none where it is on a network."""
+        if self.folder is not None:
+            return self.folder / SOCKET
+        return Path(self.parts.path) if self.parts.scheme == "unix" else None
+
+    @property
     def tls(self) -> bool:
         """Tell whether TLS is spoken."""
         return self.parts.scheme == "rediss"
@@ -82,6 +109,8 @@ class State(Section):
     @property
     def is_loopback(self) -> bool:
         """Tell whether the store is on this machine; a name other than "localhost" may be anywhere."""
+        if self.socket is not None:
+            return True
         host = self.parts.hostname or ""
         try:
             return ipaddress.ip_address(host).is_loopback

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis.asyncio as client
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
@@ -25,11 +25,12 @@ from redis.maint_notifications import MaintNotificationsConfig
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.connection import State, TlsFiles, read_password
+from secure_rpc.state.pool import Pool
 
 FAILURES = 3  # one after the other, from which on the store is left alone for a while
 PAUSE_SECONDS = 1.0  # then one attempt decides
 MAX_CONNECTIONS = 64
-HARD_LIMIT = 4  # times the timeout: connecting, greeting and each answer have one
+MAKING_LIMIT = 4  # times the timeout, for a connection: it is opened, greeted and given a database
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,11 @@ class Store:
         self._clock = clock
         self._failures = 0
         self._pause_ends = 0.0
-        pool = client.ConnectionPool(max_connections=MAX_CONNECTIONS, **_options(settings))
+        pool = Pool(
+            making_seconds=MAKING_LIMIT * settings.timeout_seconds,
+            max_connections=MAX_CONNECTIONS,
+            **_options(settings),
+        )
         self._client = client.Redis(connection_pool=pool)
 
     @property
@@ -75,11 +80,12 @@ class Store:
         """Return the key of something of ours."""
         return f"{self.prefix}:{name}"
 
-    async def run(self, command: Callable[[client.Redis], Awaitable[T]]) -> T:
-        """Have something done by the store.
+    async def run(self, command: Callable[[client.Redis], Awaitable[T]], *, answers: int = 1) -> T:
+        """Have something done by the store, or not, within the timeout of the settings.
 
         Args:
             command: is given redis-py's client.
+            answers: how many it waits for, one after the other; each has that time.
 
         Raises:
             StoreUnavailable: it was not done, or it is not known whether it was.
@@ -90,7 +96,7 @@ class Store:
                 raise StoreUnavailable("the shared store has not answered, and is left alone for a moment")
             self._pause_ends = now + PAUSE_SECONDS  # others wait for what this attempt finds
         try:
-            async with asyncio.timeout(HARD_LIMIT * self._timeout_seconds):
+            async with asyncio.timeout(answers * self._timeout_seconds):
                 answer = await command(self._client)
         except WatchError:
             raise  # an answer, too
@@ -98,7 +104,8 @@ class Store:
             self._failures += 1
             self._pause_ends = self._clock() + PAUSE_SECONDS
             self._on_failure()
-            raise StoreUnavailable(f"the shared store does not answer as it should: {_told(error)}") from error
+            told = "nothing in time" if isinstance(error, TimeoutError) else f"{type(error).__name__} {error}"[:200]
+            raise StoreUnavailable(f"the shared store does not answer as it should: {told}") from error
         self._failures = 0
         return answer
 
@@ -134,19 +141,25 @@ class _TlsConnection(SSLConnection):
         return {"host": self.host, "port": self.port, "ssl": self._tls_context()}
 
 
+class _SocketConnection(UnixDomainSocketConnection):
+    async def _connect(self) -> None:
+        async with asyncio.timeout(self.socket_connect_timeout):
+            self._reader, self._writer = await asyncio.open_unix_connection(self.path)  # who calls this greets
+
+
 def _options(settings: State) -> dict[str, Any]:
-    host, port, database = settings.address
     options: dict[str, Any] = {
-        "connection_class": Connection,
-        "host": host,
-        "port": port,
-        "db": database,
         "socket_timeout": settings.timeout_seconds,
         "socket_connect_timeout": settings.timeout_seconds,
         "retry": Retry(NoBackoff(), 0),  # by default it tries for seconds
         "driver_info": DriverInfo(name="", lib_version=""),  # not announced: an ACL would have to allow that
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
+    if settings.socket is not None:
+        options |= {"connection_class": _SocketConnection, "path": str(settings.socket)}
+    else:
+        host, port, database = settings.address
+        options |= {"connection_class": Connection, "host": host, "port": port, "db": database}
     if settings.password_file is not None:
         try:
             read_password(settings.password_file)
@@ -156,7 +169,3 @@ def _options(settings: State) -> dict[str, Any]:
     if settings.tls:
         options |= {"connection_class": _TlsConnection, "tls_context": TlsFiles(settings).context}
     return options
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__} {error}"[:200]

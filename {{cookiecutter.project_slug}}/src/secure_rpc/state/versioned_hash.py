@@ -80,7 +80,7 @@ class VersionedHash:
                 return True
 
         try:
-            return await self._store.run(write)
+            return await self._store.run(write, answers=4)  # WATCH, GET, MULTI to EXEC, and one that comes late
         except WatchError:
             return False
 

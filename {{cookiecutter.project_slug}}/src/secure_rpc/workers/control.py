@@ -116,6 +116,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
         "address": settings.listen.address,
         "exposure": exposure_of(settings).as_dict(),
         "stop_seconds": settings.shutdown.drain_seconds + settings.shutdown.grace_seconds + SETTLE_SECONDS,
+        "embedded_store": str(settings.state.folder) if settings.state and settings.state.folder else None,
         "log_format": settings.logging.format.value,
         "log_level": settings.logging.level,
         "log_fields": settings.service.log_fields,

@@ -12,12 +12,14 @@ import signal
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from secure_rpc.admin import Exposure
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.state.embedded import EmbeddedStore
 from secure_rpc.telemetry import logging
 from secure_rpc.workers import process
 from secure_rpc.workers.port import ReservedPort
@@ -52,6 +54,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._deaths_in_a_row = 0
         self._last_death = 0.0
+        self._store: EmbeddedStore | None = None  # that the workers share
         self._report = Report(lambda: self._workers, self._stopping.is_set)
 
     async def run(self, first: Worker) -> int:
@@ -74,6 +77,9 @@ class Supervisor:
             try:
                 self._port = stack.enter_context(ReservedPort(plan["address"]))
                 self._admin_ports = self._report.listen(Exposure.of(plan["exposure"]), plan["workers"])
+                if plan["embedded_store"] is not None:
+                    self._store = EmbeddedStore(Path(plan["embedded_store"]))
+                    await self._store.start()
             except ConfigurationError as error:
                 first.refuse(error.problems)
                 await first.ended()
@@ -82,6 +88,8 @@ class Supervisor:
             try:
                 return await self._supervise(first)
             finally:
+                if self._store is not None:
+                    await self._store.stop()
                 await self._report.stop()
 
     async def _supervise(self, first: Worker) -> int:

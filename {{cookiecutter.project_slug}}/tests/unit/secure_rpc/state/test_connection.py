@@ -24,6 +24,7 @@ FILE = Path("file")
         ("redis://[::1]:6379", {}),
         ("redis://localhost", {"username": "orders", "password_file": FILE}),
         ("redis://store", {"allow_plaintext": True}),
+        ("unix:///run/valkey/valkey.sock", {}),
     ],
 )
 def test_a_sound_place_is_taken(url: str, more: dict[str, Any]) -> None:
@@ -45,6 +46,17 @@ def test_a_sound_place_is_taken(url: str, more: dict[str, Any]) -> None:
         ("rediss://store", {"key_file": FILE}, "come together"),
         ("rediss://store", {"username": "orders"}, "password_file"),
         ("rediss://store", {"key_prefix": "{a}"}, "leave them out"),
+        ("unix://run/valkey.sock", {}, "all three slashes"),
+        ("unix:///", {}, "all three slashes"),
+        ("unix:///run/valkey.sock?db=1", {}, "all three slashes"),
+        ("unix:///" + 100 * "x", {}, "choose a shorter one"),
+        ("unix:///run/valkey.sock", {"ca_file": FILE}, "go with rediss://"),
+        ("", {}, 'either "embedded: true" or "redis_url"'),
+        ("rediss://store", {"embedded": True, "folder": FILE}, 'either "embedded: true" or "redis_url"'),
+        ("", {"embedded": True}, "come together"),
+        ("rediss://store", {"folder": FILE}, "come together"),
+        ("", {"embedded": True, "folder": Path("x" * 100)}, "choose a shorter one"),
+        ("", {"embedded": True, "folder": FILE, "password_file": FILE}, 'go with "redis_url"'),
     ],
 )
 def test_what_is_not_safe_or_means_nothing_is_refused_with_its_remedy(
@@ -67,6 +79,15 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
 async def test_keys_stay_in_one_slot_of_a_cluster() -> None:
     assert Store(State(redis_url="rediss://store"), "orders").key("a") == "{orders}:a"
     assert Store(State(redis_url="rediss://store", key_prefix="other"), "orders").key("a") == "{other}:a"
+
+
+def test_a_socket_is_on_this_machine() -> None:
+    given, embedded = State(redis_url="unix:///run/x.sock"), State(embedded=True, folder=Path(".dev/state"))
+    assert (given.socket, embedded.socket) == (Path("/run/x.sock"), Path(".dev/state/valkey.sock"))
+    assert given.is_loopback
+    assert embedded.is_loopback
+    assert not embedded.tls
+    assert State(redis_url="redis://localhost").socket is None
 
 
 def test_the_address_has_its_defaults() -> None:

@@ -116,8 +116,7 @@ async def test_a_store_that_does_not_answer_is_left_alone_but_for_one_attempt_in
 
 async def test_a_store_that_hangs_is_given_up_after_the_timeout(store: RealStore) -> None:
     connection = Store(State(redis_url=store.url, timeout_seconds=0.05), "orders")
-    # not given up by the limit of all steps together
-    with store.halted(), pytest.raises(StoreUnavailable, match="Timeout reading"):
+    with store.halted(), pytest.raises(StoreUnavailable, match="nothing in time"):
         await connection.run(ping)
     await connection.close()
 
@@ -178,6 +177,6 @@ async def test_what_takes_many_answers_is_given_up_as_well() -> None:
 
     connection = Store(State(redis_url="redis://localhost:1", timeout_seconds=0.01), "orders")
     async with asyncio.timeout(10):
-        with pytest.raises(StoreUnavailable, match="TimeoutError"):
+        with pytest.raises(StoreUnavailable, match="nothing in time"):
             await connection.run(never_end)
     await connection.close()
