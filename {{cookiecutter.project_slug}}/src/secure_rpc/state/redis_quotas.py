@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.5  # between two looks for idle callers
 IDLE_PER_LOOK = 1000  # the loop must not stop for them
 ASKS_PER_TRIP = 100
 MAX_TRIPS = 8  # at once; what is asked meanwhile goes together with the next
+ROUNDING_SECONDS = 1e-6  # of clocks: what is due within it is due, and the store has the last word
 PATIENCE_SECONDS = 0.03  # that a call waits longer than the store may take: a late answer is better than none
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class RedisQuotas:
                 account.asking = True
                 self._enqueue(Need(account, ahead=account.wanted()))
             return 0.0
-        if now < account.refused_until:
+        if account.refused_until - now > ROUNDING_SECONDS:
             return account.refused_until - now
         try:
             return await self._wait(account)

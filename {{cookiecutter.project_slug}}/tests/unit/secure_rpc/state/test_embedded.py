@@ -183,7 +183,7 @@ async def test_without_a_server_to_run_the_remedy_is_told(folder: Path, monkeypa
 
 
 async def test_a_server_that_ends_at_once_is_an_error_that_names_its_log(folder: Path) -> None:
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     os.mknod(folder / "appendonlydir")  # a file where a folder should be
     with pytest.raises(ConfigurationError, match=r"has ended with 1; state/valkey\.log says why"):
         await EmbeddedStore(folder).start()
