@@ -91,7 +91,7 @@ class Pool(ConnectionPool):
         connection: AbstractConnection = self.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(self._making_seconds):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise

@@ -41,6 +41,7 @@ class Supervised:
         plan = {
             "workers": 1,
             "standby": False,
+            "embedded_store": None,
             "address": "127.0.0.1:0",
             "exposure": Exposure("127.0.0.1:0").as_dict(),
             "stop_seconds": 5.0,
