@@ -38,7 +38,7 @@ $(VENV)/.stamp: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"$(PYTHON) is {sys.version.split()[0]}; 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo "setting up $(VENV)"
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --allow-existing -p $(PYTHON) $(VENV) && uv pip sync -q --require-hashes --python $(BIN)/python requirements/dev.txt; \
+	  uv venv -q --allow-existing -p $(PYTHON) $(VENV) && uv pip sync -q --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt; \
 	fi
@@ -84,6 +84,9 @@ lint: build/platform.stamp ## formatter, linters and types of this repository, a
 wall: ## note the digests of the platform's files: after each change to one of them
 	@$(PYTHON) -B "$(INNER)/src/secure_rpc/wall.py" write
 
+observability: $(VENV)/.stamp ## build the alerts and dashboards of the template: after a change of what builds them
+	@$(BIN)/python -B tools/observability.py
+
 files: $(VENV)/.stamp ## note the list of generated files: after a file is added or removed
 	@$(BIN)/python -m tests.generated_files write
 
@@ -98,4 +101,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall files lock clean
+.PHONY: help setup bake demo bench test lint wall observability files lock clean

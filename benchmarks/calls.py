@@ -88,7 +88,7 @@ def calls_counted(admin: str) -> dict[str, int]:
         lines = answer.read().decode().splitlines()
     counted = {}
     for line in lines:
-        if line.startswith("grpc_server_call_duration_seconds_count{") and f'grpc_method="{PATH}"' in line:
+        if line.startswith("grpc_server_call_duration_seconds_count{") and f'grpc_method="{PATH[1:]}"' in line:
             status = line.partition('grpc_status="')[2].partition('"')[0]
             counted[status] = int(float(line.rpartition("} ")[2].split()[0]))
     return counted

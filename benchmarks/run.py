@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmarks import load, report
+from benchmarks import load, report, stream_report, telemetry
 from benchmarks.calls import Client, calls_counted
 from benchmarks.contenders import ALL, OURS, Server
 from benchmarks.workspace import HERE, FailedError, Workspace, prepare, run
+from tools.bake import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
-    parser.add_argument("--only", choices=["policy", "handshakes"], help="measure that alone; nothing is written")
+    parser.add_argument(
+        "--only",
+        choices=["policy", "handshakes", "streams", "telemetry"],
+        help="measure that alone; nothing is written",
+    )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
@@ -81,11 +86,17 @@ def main() -> None:
         parser.error("there must be something to measure")
     try:
         with console.status("generating a service and setting it up"):
-            workspace = prepare(under_load=not arguments.only)
+            workspace = prepare(under_load=arguments.only in {None, "telemetry"})
         if arguments.only:
             _wait_until_quiet(arguments.quiet_within)
-            if arguments.only == "policy":
+            if arguments.only == "telemetry":
+                samples = watched(workspace, arguments)
+                stages = json.loads(run(workspace.python, "-m", "benchmarks.telemetry_stages"))
+                console.print(telemetry.figures(samples, stages).rich())
+            elif arguments.only == "policy":
                 report.show_policy(console, policy(workspace, quick=arguments.quick))
+            elif arguments.only == "streams":
+                console.print(stream_report.streams(streams(workspace, quick=arguments.quick)).rich())
             else:
                 report.show_handshakes(console, handshakes(workspace, quick=arguments.quick))
             return
@@ -115,26 +126,55 @@ def handshakes(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
     return found
 
 
+def streams(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
+    """Return what many live streams cost."""
+    count = ("--streams", "1000", "--rounds", "2") if quick else ()
+    with console.status("live streams"):
+        found: dict[str, Any] = json.loads(
+            run(workspace.python, "-m", "benchmarks.streams", *count, folder=workspace.service, path=ROOT)
+        )
+    return found
+
+
+def watched(workspace: Workspace, arguments: argparse.Namespace) -> dict[Contender, list[report.Sample]]:
+    """Return what servers need for a call that tell more or less of it, measured in turns."""
+    with ExitStack() as stack:
+        telemetry.write_settings(workspace, stack.enter_context(telemetry.collector()))
+        rigs = [stack.enter_context(running(server, workspace)) for server in telemetry.ALL]
+        for rig in rigs:
+            if rig.server.contender is telemetry.UNWATCHED:
+                rig.server.admin = ""  # it counts nothing that could be compared
+        return _in_turns(rigs, workspace, arguments)
+
+
+def _in_turns(
+    rigs: Sequence[Rig], workspace: Workspace, arguments: argparse.Namespace
+) -> dict[Contender, list[report.Sample]]:
+    """Return the samples of each server, measured round by round."""
+    for rig in rigs:  # warm, then as many calls as fill the time
+        with console.status(f"warming up: {rig.server.contender.name}"):
+            for _ in range(2):
+                rate = rig.measure(workspace).calls_per_second
+                rig.calls = max(FIRST_CALLS, int(rate * arguments.seconds))
+    for number in range(arguments.rounds):
+        for rig in _turned(rigs, number):
+            with console.status(f"round {number + 1} of {arguments.rounds}: {rig.server.contender.name}"):
+                rig.samples.append(rig.measure(workspace))
+    return {rig.server.contender: rig.samples for rig in rigs}
+
+
 def measured(workspace: Workspace, arguments: argparse.Namespace) -> report.Results:
     """Return what every server needs for a call, measured in turns, and what parts of it cost."""
-    rounds, seconds = arguments.rounds, arguments.seconds
     with ExitStack() as stack:
         rigs = [stack.enter_context(running(server, workspace)) for server in ALL]
         load_before = _wait_until_quiet(arguments.quiet_within)
-        for rig in rigs:  # warm, then as many calls as fill the time
-            with console.status(f"warming up: {rig.server.contender.name}"):
-                for _ in range(2):
-                    rate = rig.measure(workspace).calls_per_second
-                    rig.calls = max(FIRST_CALLS, int(rate * seconds))
-        for number in range(rounds):
-            for rig in _turned(rigs, number):
-                with console.status(f"round {number + 1} of {rounds}: {rig.server.contender.name}"):
-                    rig.samples.append(rig.measure(workspace))
-        samples = {rig.server.contender: rig.samples for rig in rigs}
+        samples = _in_turns(rigs, workspace, arguments)
         identity = json.loads(run(workspace.python, HERE / "identity.py", folder=workspace.service))
     decisions = policy(workspace, quick=arguments.quick)  # the servers have ended
     failing = handshakes(workspace, quick=arguments.quick)
-    results = report.Results(samples, _versions(workspace), seconds, identity, decisions, failing, load_before)
+    results = report.Results(
+        samples, _versions(workspace), arguments.seconds, identity, decisions, failing, load_before
+    )
     audited = run(
         workspace.python, "-m", "order_service", "audit", "verify", "build/audit.log", folder=workspace.service
     )

@@ -81,8 +81,13 @@ def prepare(*, under_load: bool = True) -> Workspace:
     return workspace
 
 
-def run(*command: str | Path, folder: Path = ROOT) -> str:
+def run(*command: str | Path, folder: Path = ROOT, path: Path | None = None) -> str:
     """Return what a program prints.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where it runs.
+        path: Where it finds further modules of Python.
 
     Raises:
         FailedError: It failed; the message is what it said.
@@ -91,6 +96,8 @@ def run(*command: str | Path, folder: Path = ROOT) -> str:
     unwanted = {"VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     environment["PATH"] = f"{ROOT / '.venv/bin'}{os.pathsep}{environment['PATH']}"
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
     done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise FailedError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
@@ -101,6 +108,7 @@ def _write_settings(workspace: Workspace) -> None:
     """Write the settings of production, but for addresses, files and a quota that nothing reaches."""
     settings = yaml.safe_load((workspace.service / "config" / "prod.yaml").read_text(encoding="utf-8"))
     settings["listen"] = {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"}
+    del settings["admin"]
     settings["tls"] = {
         "certificate_file": ".dev/server.pem",
         "key_file": ".dev/server.key",

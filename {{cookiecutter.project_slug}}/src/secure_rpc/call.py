@@ -6,15 +6,17 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.outcome import Outcome, outcome_of
+from secure_rpc.trace_context import Trace
 
 __all__ = [
     "EOF",
@@ -35,22 +37,14 @@ __all__ = [
 ]
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
+RawCheck: TypeAlias = Callable[[bytes], None]  # sees it as it came
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
-CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
 CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
 
 _PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
 _numbers = itertools.count(1)
-
-
-class Outcome(NamedTuple):
-    """How a call ended, as the server knows it."""
-
-    code: grpc.StatusCode
-    reason: str
-    error: BaseException | None
 
 
 class Call:
@@ -63,20 +57,27 @@ class Call:
         "_request",
         "_task",
         "_was_cut",
+        "auth_began",
         "context",
         "ends_at_seconds",
+        "gate",
+        "has_begun",
         "metadata",
         "method",
         "path",
         "policy",
         "principal",
+        "quotas",
+        "raw_request_checks",
         "refusal",
         "reply",
         "request_checks",
         "response_checks",
         "reviews",
         "rule",
+        "session",
         "tenant",
+        "trace",
         "workload",
     )
 
@@ -86,16 +87,23 @@ class Call:
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
+        self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
         self.workload = ""  # of the certificate, also where the token was refused
         self.tenant = ""  # whose data the request names; whether the caller may touch it, the outcome says
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
+        self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
+        self.raw_request_checks: tuple[RawCheck, ...] = ()
+        self.trace: Trace | None = None  # that it is part of, where that is known
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
         self.reviews: tuple[Review, ...] = ()  # of calls that last
+        self.session: Any = None  # of a call that lasts: until when it may, and what it tells of that
+        self.gate: Any = None  # what messages wait for before they go on, while there is something to wait for
         self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
         self.reply: bytes | None = None
+        self.has_begun = False  # to act: its handler was given the request
         self._address = ""
         self._id = ""
         self._peer: Peer | None = None
@@ -145,6 +153,10 @@ class Call:
         remaining: float | None = self.context.time_remaining()
         return remaining
 
+    def check_raw_requests(self, check: RawCheck) -> None:
+        """Have each request message checked as it came, before it is decoded."""
+        self.raw_request_checks += (check,)
+
     def check_requests(self, check: Check) -> None:
         """Have each request message checked, after decoding, before the handler sees it."""
         self.request_checks += (check,)
@@ -180,6 +192,8 @@ class Call:
             raise self.refusal
         try:
             message = await (self._read() if self.method.request_streaming else self.request())
+            if self.gate is not None:
+                await self.gate.before_receive()
             if message is not EOF:
                 self._check(message)
         except errors.StatusError as error:
@@ -190,6 +204,8 @@ class Call:
     async def send(self, message: Any) -> None:
         """Check, encode and write one message of a response stream."""
         try:
+            if self.gate is not None:
+                await self.gate.before_send()
             await self.context.write(self.encode(message))
         except grpc.aio.InternalError:  # the stream broke: be cancelled here, not amid the handler's clean-up
             await asyncio.sleep(CANCELLATION_DELAY_SECONDS)
@@ -249,20 +265,12 @@ class Call:
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
+        self.raw_request_checks = ()
         self.reviews = ()
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
-        if error is None:
-            return _OK
-        if isinstance(error, asyncio.CancelledError | errors.Cancelled):
-            remaining = self.time_remaining()
-            if remaining is not None and remaining < CLOCK_TOLERANCE_SECONDS:
-                return Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "", error)
-            return Outcome(grpc.StatusCode.CANCELLED, "", error)
-        if isinstance(error, errors.StatusError):
-            return Outcome(error.code, error.recorded_reason, error)
-        return Outcome(grpc.StatusCode.INTERNAL, "", error)
+        return outcome_of(error, self.time_remaining)
 
     def _check(self, message: Any) -> None:
         """Have a request checked; a check that fails by itself refuses too, and no handler can swallow that."""
@@ -285,6 +293,8 @@ class Call:
         if len(raw) > self.method.max_request_bytes:
             limit = self.method.max_request_bytes
             raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
+        for check in self.raw_request_checks:
+            check(raw)
         try:
             return self.method.decode(raw)
         except Exception as error:
@@ -295,7 +305,6 @@ def _refuse_late(_message: Any) -> None:
     raise errors.Cancelled("the call has ended")
 
 
-_OK = Outcome(grpc.StatusCode.OK, "", None)
 _ENDED: tuple[Check, ...] = (_refuse_late,)
 _current: ContextVar[Call] = ContextVar("secure_rpc.call")
 

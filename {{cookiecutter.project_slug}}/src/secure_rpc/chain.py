@@ -79,6 +79,7 @@ class Chain(grpc.GenericRpcHandler):
         self._max_response_bytes = max_response_bytes
         self._methods: dict[str, tuple[Method, RpcMethodHandler]] = {}
         self.under_way = 0  # calls that have begun and not ended
+        self.ended = 0  # calls, since the start
         self.taken_up = 0  # calls that gRPC has handed over, since the start
         unknown = Method("", self._patience)
         self._unknown = unknown, self._compile(unknown, _refuse_unimplemented)
@@ -161,6 +162,7 @@ class Chain(grpc.GenericRpcHandler):
                 leave(call)
                 call.end()
                 self.under_way -= 1
+                self.ended += 1
             await self._refuse(call, refusal)
             return None
 
@@ -203,6 +205,11 @@ class HandlerContext:
     async def write(self, message: Any) -> None:
         """Write one response."""
         await self._call.send(message)
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        """Send the metadata, with what the call's session has to tell."""
+        session = self._call.session
+        await (self._grpc if session is None else session).send_initial_metadata(metadata)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: errors.Metadata = ()) -> NoReturn:
         """End the call with a status; sticks even where the handler swallows it."""
@@ -261,6 +268,7 @@ def _runner(method: Method, handler: Handler) -> Callable[[Call, HandlerContext]
 
     async def run(call: Call, context: HandlerContext) -> None:
         request = call.requests() if method.request_streaming else await call.receive()
+        call.has_begun = True
         if generates:
             async with aclosing(handler(request, context)) as responses:
                 async for response in responses:

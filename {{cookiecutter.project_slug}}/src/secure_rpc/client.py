@@ -17,7 +17,9 @@ from secure_rpc.client_channel import Defaults, RotatingChannel
 from secure_rpc.client_config import replay_protected, service_config, target_of
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.stages.authentication import API_KEY
+from secure_rpc.stages.idempotency import KEY as IDEMPOTENCY_KEY
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
+from secure_rpc.telemetry.propagation import outgoing
 from secure_rpc.tls import client_credentials
 from secure_rpc.tls.client_credentials import ClientCertificate
 from secure_rpc.token_sources import TokenSource
@@ -101,6 +103,15 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
     )
 
 
+def new_idempotency_key() -> tuple[str, str]:
+    """Return a metadata entry for one call of a method that is protected from replays.
+
+    Made again with the same entry, the call runs once, and is answered as it was the first time. So it may be tried
+    again whatever became of the attempt before.
+    """
+    return IDEMPOTENCY_KEY, secrets.token_urlsafe(NONCE_BYTES)
+
+
 async def failure_of(call: Any) -> grpc.aio.AioRpcError:
     """Return the error that says how a call ended.
 
@@ -144,7 +155,7 @@ class _NoCredentials:
         for key, _ in details.metadata or ():
             if key.lower() in CREDENTIAL_KEYS:
                 raise PermissionError(f'"{key}" is not sent in plaintext; use connect()')
-        return await continuation(details, request)
+        return await continuation(details._replace(metadata=outgoing(details.metadata)), request)
 
 
 # gRPC takes an interceptor for one kind of call alone, the first that it finds in it: so there is a class for each
@@ -193,5 +204,5 @@ class _Proofs(grpc.AuthMetadataPlugin):
             metadata = (*metadata, (API_KEY, self._api_key()))
         service = context.service_url.rpartition("/")[2]
         if f"{service}/{context.method_name}" in self._replay_protected:
-            return (*metadata, (NONCE_KEY, secrets.token_urlsafe(NONCE_BYTES)), (TIME_KEY, f"{time.time():.3f}"))
+            return (*metadata, (NONCE_KEY, secrets.token_urlsafe(NONCE_BYTES)), (TIME_KEY, f"{time.time():.6f}"))
         return metadata

@@ -21,6 +21,7 @@ import grpc
 
 from secure_rpc.call import current_call
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.telemetry.propagation import outgoing
 from secure_rpc.tls.client_credentials import ClientCertificate
 from secure_rpc.watching import FileWatch
 
@@ -274,7 +275,7 @@ class _MultiCallable:
         call = self._begin(
             request,
             timeout=_within_current_call(timeout),
-            metadata=metadata,
+            metadata=outgoing(metadata),
             credentials=credentials,
             wait_for_ready=defaults.wait_for_ready if wait_for_ready is None else wait_for_ready,
             compression=compression,

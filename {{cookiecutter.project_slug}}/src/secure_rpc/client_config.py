@@ -14,13 +14,13 @@ from secure_rpc.configuration import ConfigurationError
 from secure_rpc.v1 import access_pb2
 
 # Whatever else a server answers, it has looked at the call. gRPC's servers end with CANCELLED what reaches them while
-# they shut down, before anybody has seen it
+# they shut down, before anybody has seen it. With RESOURCE_EXHAUSTED ours say how long to wait, or not to come again
 RETRY_POLICY = {
     "maxAttempts": 4,
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2.0,
-    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"],
 }
 # a failure takes a token, a success gives a tenth of one back; below half of them nothing is made again (gRFC A6)
 RETRY_THROTTLING = {"maxTokens": 20, "tokenRatio": 0.1}

@@ -26,6 +26,8 @@ Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 DOMAIN = "secure-rpc"  # of the reasons that the platform gives; a service passes its own to Chain
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"  # what a client that retries waits for, whatever it would have waited for
+NO_RETRY = "-1"
 MAX_MESSAGE_BYTES = 1024  # clients refuse trailers of more than 8 KiB in all; percent-encoding can treble these
 MAX_STATUS_BYTES = 3072  # base64 adds a third
 
@@ -156,6 +158,15 @@ class ResourceExhausted(StatusError):
     """A quota or a limit is used up; RetryInfo says when to come again."""
 
     code, default_message = StatusCode.RESOURCE_EXHAUSTED, "a limit is exhausted"
+
+    def trailing_metadata(self, domain: str = DOMAIN) -> Metadata:
+        """Return the trailers, and with them what clients that retry wait for: RetryInfo, or nothing (gRFC A6)."""
+        trailers = super().trailing_metadata(domain)
+        if any(key == PUSHBACK_KEY for key, _ in trailers):
+            return trailers
+        delays = [detail.retry_delay for detail in self.details if isinstance(detail, error_details_pb2.RetryInfo)]
+        pushback = str(-(-delays[0].ToMicroseconds() // 1000)) if delays else NO_RETRY
+        return (*trailers, (PUSHBACK_KEY, pushback))
 
 
 class FailedPrecondition(StatusError):

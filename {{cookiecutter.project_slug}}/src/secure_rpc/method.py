@@ -71,6 +71,11 @@ class Contract:
     signed: bool = False
     any_caller: bool = False  # whose identity is verified
 
+    @property
+    def is_guarded(self) -> bool:
+        """Tell whether the policy says who may call the method."""
+        return not (self.public or self.any_caller)
+
 
 @dataclass(frozen=True, slots=True)
 class Method:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secure_rpc.audit.chain_log import Durability
 from secure_rpc.configuration import Section, did_you_mean
@@ -17,6 +19,7 @@ from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
 from secure_rpc.policy.contract import ForeignContract
 from secure_rpc.spiffe import check_trust_domain
+from secure_rpc.spiffe import parse as parse_spiffe_id
 from secure_rpc.telemetry.logging import LogFormat
 from secure_rpc.tls.floor import TlsVersion
 
@@ -44,20 +47,69 @@ class Origin(Section):
             "deployment_id": self.deployment_id,
         }
 
+    @property
+    def resource(self) -> dict[str, str]:
+        """Return what traces say of it, by OpenTelemetry's names where it has any."""
+        return {
+            "service.name": self.name,
+            "deployment.environment.name": self.environment,
+            "k8s.cluster.name": self.cluster,
+            "deployment.id": self.deployment_id,
+            "process.pid": str(os.getpid()),
+        }
+
 
 class Listen(Section):
     """Where the service listens."""
 
     address: str = "127.0.0.1:50051"  # gRPC, mTLS
-    admin_address: str = "127.0.0.1:9464"  # plain HTTP: /healthz, /readyz, /metrics; keep it off public networks
+    admin_address: str = "127.0.0.1:9464"  # HTTP: /healthz, /readyz, /metrics; beyond loopback by mutual TLS alone
+    probe_address: str = ""  # plain HTTP: /healthz and /readyz alone, for the kubelet
 
-    @field_validator("address", "admin_address")
+    @field_validator("address", "admin_address", "probe_address")
     @classmethod
-    def _host_and_port(cls, address: str) -> str:
+    def _host_and_port(cls, address: str, info: ValidationInfo) -> str:
+        if not address and info.field_name == "probe_address":
+            return address
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  # the highest port there is
             raise ValueError('an address has a host and a port, such as "127.0.0.1:50051"')
         return address
+
+
+class Admin(Section):
+    """Who may read the numbers, where they can be reached from elsewhere."""
+
+    tls: bool = False  # by the server's certificate, from clients with one
+    client_ca_file: Path | None = None  # whose clients may knock; none: those of `tls.client_ca_file`
+    allowed_workloads: tuple[str, ...] = ()  # SPIFFE IDs of those who are answered
+
+    @model_validator(mode="after")
+    def _answers_somebody(self) -> Admin:
+        for workload in self.allowed_workloads:
+            parse_spiffe_id(workload)
+        if self.tls != bool(self.allowed_workloads):
+            raise ValueError('"tls" and "allowed_workloads" come together: name the SPIFFE IDs that may scrape')
+        return self
+
+    def check(self, address: str) -> None:
+        """Refuse to show the numbers to whoever reaches the machine.
+
+        Raises:
+            ValueError: the address is not one of loopback, and TLS is off.
+        """
+        if not self.tls and not _is_loopback(address.rpartition(":")[0].strip("[]")):
+            raise ValueError(
+                f'"admin_address" {address} can be reached from elsewhere, in plaintext; take 127.0.0.1, or set '
+                '"admin.tls: true" and "admin.allowed_workloads", and "listen.probe_address" for the kubelet'
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Tls(Section):
@@ -161,6 +213,9 @@ class Limits(Section):
     connection_idle_seconds: Seconds = 300.0
     connection_age_seconds: Seconds = 1800.0
     connection_age_grace_seconds: Seconds = 30.0
+    stream_messages_per_second: float = Field(default=0.0, ge=0)  # that one stream brings; 0: any
+    stream_message_burst: int = Field(default=0, ge=0)  # of them at once; 0: as many as in a second
+    stream_messages: int = Field(default=0, ge=0)  # that one stream brings in all; 0: any
     keepalive_interval_seconds: Seconds = 60.0  # clients that ping more often are taken for attackers
     keepalive_without_calls: bool = False  # true lets them ping as often on connections that have nothing to do
 
@@ -171,11 +226,33 @@ class Limits(Section):
         return self
 
 
+class SecondSight(Enum):
+    """What becomes of a call whose idempotency key was used before, for the same request."""
+
+    ANSWER = "answer"  # as the first one was
+    REFUSE = "refuse"
+
+
 class Replay(Section):
     """How calls that must not be made twice are recognized."""
 
     window_seconds: Seconds = 300.0  # how far the caller's clock may be from ours
     remembered_nonces: Positive = 1_000_000
+    file: Path | None = None  # of what the processes of this machine remember; none: each its own, until it ends
+    idempotency: SecondSight = SecondSight.ANSWER
+    idempotency_lifetime_seconds: Seconds = 86_400.0  # for which a key is remembered
+    idempotency_lease_seconds: Seconds = 600.0  # after which a call that did not end counts as of unknown outcome
+    remembered_outcomes: Positive = 100_000
+    max_outcome_bytes: Positive = 65_536  # of a kept response
+
+    @model_validator(mode="after")
+    def _keys_outlast_their_calls(self) -> Replay:
+        if self.idempotency_lifetime_seconds < max(2 * self.window_seconds, self.idempotency_lease_seconds):
+            raise ValueError(
+                '"idempotency_lifetime_seconds" is less than twice "window_seconds", or than '
+                '"idempotency_lease_seconds": a call could be made again when its key is forgotten; raise it'
+            )
+        return self
 
 
 class Audit(Section):

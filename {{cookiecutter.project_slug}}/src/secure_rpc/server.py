@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from secure_rpc import event_engine
-from secure_rpc.admin import Admin
+from secure_rpc.admin import Admin, exposure_of
 from secure_rpc.chain import Chain
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.deadlines import Deadlines
@@ -26,10 +26,11 @@ from secure_rpc.exchange import TokenExchange
 from secure_rpc.health import Health
 from secure_rpc.platform import Application, Platform
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
+from secure_rpc.sessions import SessionRefresh
 from secure_rpc.settings import Limits, ServingLoop, Settings
 from secure_rpc.telemetry.handshakes import failures_read
 from secure_rpc.tls import floor, handshake
-from secure_rpc.v1 import exchange_pb2_grpc
+from secure_rpc.v1 import exchange_pb2_grpc, session_pb2_grpc
 from secure_rpc.workers.control import Control
 
 # How far gRPC's own limits are above ours: what is past those is answered by gRPC, and recorded as cancelled at best
@@ -93,14 +94,19 @@ class Server:
             exchange_pb2_grpc.add_TokenExchangeServiceServicer_to_server(
                 TokenExchange(exchange, self.platform.tokens.verify), cast("grpc.aio.Server", self.chain)
             )
+        if settings.sessions.refresh:
+            platform = self.platform
+            refresh = SessionRefresh(platform.sessions, platform.active_policy, platform.metrics.sessions)
+            session_pb2_grpc.add_SessionServiceServicer_to_server(refresh, cast("grpc.aio.Server", self.chain))
         self.platform.check(self.chain.methods)
+        self.platform.metrics.calls.ended_are(lambda: self.chain.ended)
         self.port = 0
         self._is_worker = control is not None
         self._told_to_stop = asyncio.Event()
         self._drain = True
         self.admin: Admin | Control
         if control is None:
-            self.admin = Admin(settings.listen.admin_address, self.platform.metrics.render, self.unready_because)
+            self.admin = Admin(exposure_of(settings), self.platform.metrics.render, self.unready_because)
         else:
             self.admin = control
             control.attach(self.platform.metrics, self.unready_because, lambda: self.tell_to_stop(drain=False))
@@ -148,6 +154,8 @@ class Server:
             self.platform.tokens.keep_fresh(),
             self.platform.policy.keep_fresh(),
             self.platform.keep_trust_fresh(),
+            self.platform.keep_reviewing(),
+            self.platform.metrics.process.watch_loop(),
         )
         self._fresh = [asyncio.create_task(keeper) for keeper in keepers]
         await self.health.serve(self.services)
@@ -156,6 +164,7 @@ class Server:
             "serving",
             address=f"{address.rpartition(':')[0]}:{self.port}",
             admin=f"{self.settings.listen.admin_address.rpartition(':')[0]}:{self.admin.port}",
+            probes=self.admin.probe_port or None,
             pid=os.getpid(),
             services=self.services,
             policy=self.platform.policy.version,
@@ -215,6 +224,7 @@ class Server:
         await asyncio.gather(*self._fresh, return_exceptions=True)
         await self.platform.tokens.close()
         await self.platform.close_store()
+        await self.platform.tracing.close()
         self.platform.reporter.flush()
         await self.platform.audit_log.close()
         await self.admin.stop()

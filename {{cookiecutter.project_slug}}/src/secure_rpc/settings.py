@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -24,8 +24,9 @@ from secure_rpc.configuration import (
     read_yaml,
 )
 from secure_rpc.identity.revocation_files import RevocationSettings
-from secure_rpc.quota import Quota
+from secure_rpc.quota import Quota, QuotaHeaders, QuotaScope, StoreFailure
 from secure_rpc.sections import (
+    Admin,
     Audit,
     Authentication,
     Authorization,
@@ -43,10 +44,13 @@ from secure_rpc.sections import (
     Tls,
 )
 from secure_rpc.state.connection import State
+from secure_rpc.state.sessions import SessionSettings
+from secure_rpc.telemetry.tracing_settings import Tracing
 
 __all__ = [
     "CONFIG_VARIABLE",
     "PREFIX",
+    "Admin",
     "Audit",
     "Authentication",
     "Authorization",
@@ -63,6 +67,7 @@ __all__ = [
     "Shutdown",
     "State",
     "Tls",
+    "Tracing",
     "load",
 ]
 
@@ -88,6 +93,7 @@ class Settings(BaseSettings):
     )
 
     service: Origin
+    admin: Admin = Admin()
     listen: Listen = Listen()
     tls: Tls
     authentication: Authentication
@@ -100,14 +106,26 @@ class Settings(BaseSettings):
         default_factory=lambda: {"default": Quota(calls=1000)}
     )  # by class; "default" for methods that name none
     remembered_callers: Positive = 100_000  # for quotas
+    quota_scope: QuotaScope = QuotaScope.SHARED
+    quota_store_failure: StoreFailure = StoreFailure.OPEN  # quotas are fairness; the store must not end the service
+    quota_headers: QuotaHeaders = QuotaHeaders.REFUSED
     replay: Replay = Replay()
+    sessions: SessionSettings = SessionSettings()
     audit: Audit
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()
     shutdown: Shutdown = Shutdown()
     reflection: Reflection = Reflection()
     serving_loop: ServingLoop = ServingLoop.PUMPED
-    workers: Positive = 1  # processes on the port; load limits and quotas hold in each by itself
+    workers: Positive = 1  # processes on the port; load limits hold in each by itself
     standby_worker: bool = True  # one more, loaded, takes the place of one that dies
+
+    @field_validator("listen")
+    @classmethod
+    def _keeps_numbers_in(cls, listen: Listen, info: ValidationInfo) -> Listen:
+        if "admin" in info.data:  # else it is wrong by itself
+            info.data["admin"].check(listen.admin_address)
+        return listen
 
     @field_validator("quotas")
     @classmethod

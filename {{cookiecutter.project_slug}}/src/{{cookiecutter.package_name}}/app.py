@@ -23,6 +23,7 @@ def build_chain(platform: Platform) -> list[Stage]:
         platform.authorization,  # what the proto asks, what the policy gives; then the tenant
         platform.rate_limit,  # per principal and class of method
         platform.replay,  # only methods that ask for it
+        platform.sessions,  # streams end with their credential, or go on with a new one
         platform.validation,  # every message
         # yours here: docs/adding-a-stage.md
     ]

@@ -54,11 +54,19 @@ class {{ cookiecutter.resource_name }}Service(
         request: pb.Watch{{ cookiecutter.resource_plural }}Request,
         context: Any,
     ) -> AsyncIterator[pb.Watch{{ cookiecutter.resource_plural }}Response]:
-        """Stream what there is, then what is new."""
+        """Stream what there is, then what is new, each with a number after which another call can go on."""
         del context
-        async for found in self.store.watch(request.tenant):
+        last = self.store.last_sequence(request.tenant)
+        if request.after > last:  # of another store: to wait for it would leave out what comes until then
+            raise errors.OutOfRange(
+                "there is nothing of that number yet",
+                reason="CURSOR_UNKNOWN",
+                metadata={"last": str(last)},
+            )
+        async for sequence, found in self.store.watch(request.tenant, request.after):
             yield pb.Watch{{ cookiecutter.resource_plural }}Response(
                 {{ cookiecutter.__resource_file }}=found,
+                sequence=sequence,
             )
 
     async def Import{{ cookiecutter.resource_plural }}(

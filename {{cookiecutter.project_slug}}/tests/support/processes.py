@@ -142,5 +142,6 @@ def _places(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
         "authentication": {"issuers": [{"jwks_file": str(files.folder / "jwks.json")}]},
         "authorization": {"policy_file": str(folder / "policy.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},
+        "replay": {"file": str(folder / "replay.db")},
         "shutdown": {"drain_seconds": 0, "grace_seconds": 5},
     }

@@ -27,6 +27,7 @@ class AuditRecord(NamedTuple):
     duration_seconds: float
     fields: tuple[tuple[str, str], ...] = ()  # of the request, as the contract's audit_fields ask
     policy: str = ""  # the version that the rule is of
+    trace_id: str = ""  # of the W3C trace context
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as it is written; no token and no claim is in it."""
@@ -49,4 +50,5 @@ class AuditRecord(NamedTuple):
             "peer": self.peer,
             "duration_us": round(self.duration_seconds * 1_000_000),
             "fields": dict(self.fields),
+            "trace_id": self.trace_id,
         }

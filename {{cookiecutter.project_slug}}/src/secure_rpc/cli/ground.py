@@ -25,9 +25,10 @@ from secure_rpc.policy.document import Known, PolicyDocument
 from secure_rpc.policy.loading import check_conditions
 from secure_rpc.policy.questions import method_named
 from secure_rpc.settings import Settings
-from secure_rpc.v1 import exchange_pb2, exchange_pb2_grpc
+from secure_rpc.v1 import exchange_pb2, exchange_pb2_grpc, session_pb2, session_pb2_grpc
 
 CASES_NAME = "policy_test.yaml"
+SESSION_SERVICE: str = session_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name
 EXCHANGE_SERVICE: str = exchange_pb2.DESCRIPTOR.services_by_name["TokenExchangeService"].full_name
 
 
@@ -59,11 +60,15 @@ class Ground(NamedTuple):
             off.add(REFLECTION_METHOD.rpartition("/")[0][1:])
         if settings.authentication.exchange is None:
             off.add(EXCHANGE_SERVICE)
+        if not settings.sessions.refresh:
+            off.add(SESSION_SERVICE)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
             reflection_pb2_grpc.ServerReflectionServicer(), server
         )
         servicer: Any = exchange_pb2_grpc.TokenExchangeServiceServicer  # abstract to a type checker; nobody calls it
         exchange_pb2_grpc.add_TokenExchangeServiceServicer_to_server(servicer(), server)
+        sessions: Any = session_pb2_grpc.SessionServiceServicer
+        session_pb2_grpc.add_SessionServiceServicer_to_server(sessions(), server)
         contracts.check_foreign()
         methods = [method for method in chain.methods if method.service not in off]
         others = [method for method in chain.methods if method.service in off]

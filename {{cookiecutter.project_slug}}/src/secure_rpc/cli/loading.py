@@ -13,7 +13,7 @@ from secure_rpc.cli import calling
 from secure_rpc.platform import Application, foreign_contracts
 from secure_rpc.policy.contract import Contracts
 from secure_rpc.settings import Settings
-from secure_rpc.v1 import exchange_pb2
+from secure_rpc.v1 import exchange_pb2, session_pb2
 
 
 def load_application(module: str) -> Application:
@@ -37,6 +37,8 @@ def contracts_of(application: Application, settings: Settings) -> tuple[dict[str
         services.append(reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name)
     if settings.authentication.exchange is not None:
         services.append(exchange_pb2.DESCRIPTOR.services_by_name["TokenExchangeService"].full_name)
+    if settings.sessions.refresh:
+        services.append(session_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name)
     for service in services:
         found = descriptor_pool.Default().FindServiceByName(service)
         methods |= {f"/{service}/{method.name}": method for method in found.methods}

@@ -13,7 +13,7 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.audit import verify as audit_verify
-from secure_rpc.cli import api_keys, calling, credentials, drill, pki, policies
+from secure_rpc.cli import api_keys, calling, credentials, drill, observing, pki, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, errors, told_to_people
 from secure_rpc.dev import setup as development
@@ -22,6 +22,7 @@ from secure_rpc.platform import Application
 from secure_rpc.server import Server
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import handshakes, logging
+from secure_rpc.telemetry.redaction import guard_tracebacks
 from secure_rpc.tls import floor
 from secure_rpc.workers import process
 from secure_rpc.workers.control import Control, audit_files
@@ -40,6 +41,8 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
 
+    app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
+
     @app.command()
     def serve(
         config: Config = default_config,
@@ -55,6 +58,7 @@ def build(application_module: str) -> typer.Typer:
             if line is not None:
                 settings = line.place(settings)
             configure_logging(settings, line)
+            guard_tracebacks()
             uvloop.run(serve_until_stopped(application, settings, line))
 
     @app.command()
@@ -101,6 +105,7 @@ def build(application_module: str) -> typer.Typer:
 async def serve_until_stopped(application: Application, settings: Settings, control: Control | None = None) -> None:
     """Start a server and return when it has been told to stop."""
     server = Server(application, settings, control)
+    server.platform.tracing.make_global()
     if handshakes.is_silenced():
         log.warning("failed handshakes are not counted: unset GRPC_VERBOSITY, or set it to INFO")
     with handshakes.failures_read(server.platform.metrics.handshakes.failed):

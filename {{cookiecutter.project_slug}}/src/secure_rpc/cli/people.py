@@ -14,6 +14,7 @@ from rich.console import Console
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.server import ServingLoopCrashed
 from secure_rpc.settings import CONFIG_VARIABLE
+from secure_rpc.telemetry.redaction import scrub
 
 EX_CONFIG = 78  # sysexits.h
 EX_SOFTWARE = 70
@@ -35,9 +36,9 @@ def told_to_people() -> Iterator[None]:
     except ConfigurationError as error:
         errors.print("cannot start:" if len(error.problems) == 1 else f"cannot start, {len(error.problems)} problems:")
         for problem in error.problems:
-            errors.print(f"  {problem}", style="red", markup=False)
+            errors.print(f"  {scrub(problem)}", style="red", markup=False)
         sys.exit(EX_CONFIG)
     except ServingLoopCrashed as error:
-        cause = f": {error.__cause__!r}" if error.__cause__ else ""
+        cause = f": {scrub(repr(error.__cause__))}" if error.__cause__ else ""
         errors.print(f"{error}{cause}; the process ends so that it is started again", markup=False)
         sys.exit(EX_SOFTWARE)

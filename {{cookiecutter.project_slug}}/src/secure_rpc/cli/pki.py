@@ -22,7 +22,8 @@ from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.identity import deny_list, shared_revocations
 from secure_rpc.identity.deny_list import Revocation
 from secure_rpc.settings import Settings
-from secure_rpc.state.redis import Store, StoreUnavailable
+from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.redis import Store
 from secure_rpc.state.versioned_hash import VersionedHash
 from secure_rpc.trust import REVOCATIONS
 

@@ -82,7 +82,7 @@ def _warnings(policy: PolicyDocument, ground: Ground, now_seconds: float) -> Ite
     lasting = [entry for entry in entries if entry.expires_at_seconds > now_seconds]
     names = display_names(ground.methods)
     for method in ground.methods:
-        if not method.contract.public and not _is_within_reach(method, lasting):
+        if method.contract.is_guarded and not _is_within_reach(method, lasting):
             yield f"nobody can call {names[method.path]}"
 
 

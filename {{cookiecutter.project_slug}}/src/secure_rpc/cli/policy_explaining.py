@@ -63,9 +63,14 @@ def tell(found: Explanation, asked: Asked, tenant: str) -> None:
         say("  the method is public: everybody with a trusted certificate may call it")
         return
     say(f"  {'allowed by' if found.allowed else 'because'}: {found.rule}")
+    if contract.any_caller:
+        return
     if found.allowed and contract.tenant_field and not tenant:
         whose = "all tenants" if decision.tenants is None else ", ".join(sorted(decision.tenants)) or "no tenant at all"
         say(f"  for the data of {whose}")
+    quota_class = contract.quota_class or "default"
+    if found.allowed and (quota := decision.quotas.get(quota_class)):
+        say(f'  quota "{quota_class}" by the policy: {quota}')
     say(*(f"  depends {text} (give one by --request)" for text in dict.fromkeys(depends)))
     say("what the method asks for:", *(f"  {' or '.join(sorted(one))}" for one in found.wanted))
     say("which bindings give that:")
@@ -84,6 +89,9 @@ def tell_reach(method: Method, given: Sequence[Reach], tenant: str, now_seconds:
     """Print who may call a method."""
     if method.contract.public:
         say(f"{method.path} is public: everybody with a trusted certificate may call it")
+        return
+    if method.contract.any_caller:
+        say(f"{method.path} is open to any caller whose identity is verified")
         return
     lasting = [reach for reach in given if reach.expires_at_seconds > now_seconds]
     limited = bool(tenant and method.contract.tenant_field)

@@ -92,7 +92,7 @@ def add(app: typer.Typer, ground_of: Callable[[Path], Ground]) -> None:
 
 
 def _guarded(ground: Ground) -> list[Any]:
-    return [method for method in ground.methods if not method.contract.public]
+    return [method for method in ground.methods if method.contract.is_guarded]
 
 
 def _names(ground: Ground) -> schemas.Names:
@@ -103,6 +103,7 @@ def _names(ground: Ground) -> schemas.Names:
         roles=ground.policy().policy.roles,
         methods=display_names(methods).values(),
         principals=ground.cases().principals() if ground.cases_file.exists() else (),
+        quota_classes=ground.known.quota_classes,
     )
 
 

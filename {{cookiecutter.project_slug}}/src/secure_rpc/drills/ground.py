@@ -19,7 +19,7 @@ from secure_rpc import settings as settings_module
 from secure_rpc.configuration import ConfigurationError, read_yaml
 from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.dev.setup import FOLDER, DevelopmentFiles, prepare, token_issuer
-from secure_rpc.drills.plan import Plan, is_replay_protected
+from secure_rpc.drills.plan import Plan
 from secure_rpc.settings import PREFIX, Settings
 from secure_rpc.testing.process import ServiceProcess, start_process
 from secure_rpc.testing.service import merged
@@ -121,18 +121,21 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
         policy.write_bytes(theirs.authorization.policy_file.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{theirs.authorization.policy_file}: cannot be read ({error.strerror})") from None
-    # each worker would remember nonces by itself, and the service refuses that
-    workers = 1 if any(map(is_replay_protected, plan.every_method)) else WORKERS
     own: dict[str, Any] = {
-        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
+        "admin": {"tls": False, "allowed_workloads": []},
         "authorization": {"policy_file": str(policy), "rollout_file": str(folder / "rollout.yaml")},
         "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},
         "quotas": dict.fromkeys(theirs.quotas, ENOUGH),
         "logging": {"level": "info", "allowed_calls_sample": 0},
         "shutdown": {"drain_seconds": 0, "grace_seconds": GRACE_SECONDS},
-        "workers": workers,
+        "replay": {"file": str(folder / "replay.db")},
+        "workers": WORKERS,
+        "quota_scope": "worker",
         "standby_worker": True,
+        # they would not find each other's streams
+        "sessions": {"refresh": theirs.state is not None},
     }
     config = folder / "settings.yaml"
     config.write_bytes(orjson.dumps(merged(_moved(data, files), own)))  # JSON is YAML

@@ -60,6 +60,8 @@ class Identities:
         accepted: which credentials a call may have.
         revocations: knows which of them are revoked.
         size: how many principals are remembered; the one unused for longest goes first.
+        on_credential: is told of each token and API key that was looked into: whose it is, and why it was refused, if
+            it was.
         clock: gives Unix time in seconds.
     """
 
@@ -72,6 +74,7 @@ class Identities:
         *,
         revocations: RevocationSource | None = None,
         size: int = 10_000,
+        on_credential: Callable[[str, str], None] = lambda _issuer, _failure: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._certificate_of = certificate_of
@@ -80,6 +83,7 @@ class Identities:
         self._accepted = frozenset(accepted)
         self._revocations = revocations or NothingRevoked()
         self._size = size
+        self._on_credential = on_credential
         self._clock = clock
         self._known: dict[Shown, _Known] = {}  # least recently used first
         self._generation = 0
@@ -124,15 +128,33 @@ class Identities:
         self._certificate_of = certificate_of
         self.forget()
 
-    def review(self, shown: Shown, principal: Principal) -> None:
+    def review(self, shown: Shown, principal: Principal, renewed_by: Peer | None = None) -> None:
         """Refuse a caller who was verified before, where what was shown would not be believed any more.
+
+        Args:
+            shown: by the call.
+            principal: who makes it; of late, where the call goes on with another credential.
+            renewed_by: who showed that credential. Its certificate counts then, and that of the connection may have
+                ended, but not been revoked: whoever has its key has the connection.
 
         Raises:
             Unauthenticated: the certificate is out of its time or not trusted, or a credential is revoked.
             Unavailable: whether it is revoked cannot be told just now.
         """
-        self._valid(self._certificate_of(shown.certificate_pem, shown.chain_pem))
+        certificate = self._certificate_of(shown.certificate_pem, shown.chain_pem)
+        if renewed_by is not None:
+            self._revocations.check_certificate(certificate)
+            certificate = self._certificate_of(renewed_by.certificate_pem, renewed_by.chain_pem)
+        self._valid(certificate)
         self._check_user(principal)
+
+    def certificate_ends(self, peer: Peer) -> float:
+        """Return the Unix time at which the certificate of a peer ends.
+
+        Raises:
+            Unauthenticated: it is not accepted.
+        """
+        return self._certificate_of(peer.certificate_pem, peer.chain_pem).not_after_seconds
 
     def workload_of(self, peer: Peer) -> str:
         """Return the workload that the certificate names, "" where it is not accepted."""
@@ -175,8 +197,13 @@ class Identities:
             expires_at_seconds=certificate.not_after_seconds,
         )
         if shown.api_key:
-            principal = self._by_api_key(shown, workload)
-            self._check_user(principal)
+            try:
+                principal = self._by_api_key(shown, workload)
+                self._check_user(principal)
+            except errors.StatusError as error:
+                self._on_credential(api_keys.ISSUER, error.recorded_reason)
+                raise
+            self._on_credential(api_keys.ISSUER, "")
             return _as_long_as_it_lasts(principal)
         bearer = bearer_token(shown.authorization)
         if not bearer:
@@ -185,8 +212,14 @@ class Identities:
             raise errors.Unauthenticated("tokens are not accepted here", reason="CREDENTIAL_NOT_ACCEPTED")
         if Credential.TOKEN not in self._accepted:
             certificate.check_name()
-        token = await self._tokens.verify(bearer)
-        principal = _by_token(token, certificate, workload)
+        try:
+            token = await self._tokens.verify(bearer)
+            principal = _by_token(token, certificate, workload)
+            self._check_user(principal)
+        except errors.StatusError as error:
+            self._on_credential(self._tokens.issuer_of(bearer), error.recorded_reason)
+            raise
+        self._on_credential(principal.issuer, "")
         self.review(shown, principal)  # again: something may have been revoked while we waited
         return _Known(principal, min(principal.expires_at_seconds, token.recheck_at_seconds))
 

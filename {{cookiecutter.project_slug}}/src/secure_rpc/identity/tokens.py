@@ -19,6 +19,7 @@ from secure_rpc.identity.token import Token, refused
 
 FILE_REFRESH_SECONDS = 5.0  # a file costs nothing to look at
 FILE_INTERVAL_SECONDS = 1.0
+UNKNOWN_ISSUER = "unknown"
 
 
 class TokenVerifier:
@@ -81,6 +82,17 @@ class TokenVerifier:
             raise refused("TOKEN_KEY_UNKNOWN")
         token = tokens.verify(taken, issuer, key)
         return replace(token, recheck_at_seconds=time.time() + store.usable_seconds)
+
+    def issuer_of(self, text: str) -> str:
+        """Return whose a token that was not believed says it is; `UNKNOWN_ISSUER` where that is none of ours."""
+        try:
+            taken = tokens.take_apart(text)
+        except errors.StatusError:
+            return UNKNOWN_ISSUER
+        if taken is None:  # of no issuer but the one that could be asked
+            return next(iter(self.introspectors)) if len(self.introspectors) == 1 else UNKNOWN_ISSUER
+        name = taken.claims.get("iss")
+        return name if isinstance(name, str) and name in self._issuers else UNKNOWN_ISSUER
 
     def forget(self) -> None:
         """Ask anew about every token."""

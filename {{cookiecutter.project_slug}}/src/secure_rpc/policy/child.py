@@ -16,7 +16,7 @@ import orjson
 
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.policy.differences import told
-from secure_rpc.policy.document import Known, parse, permissions_of
+from secure_rpc.policy.document import Known, parse, permissions_of, quotas_of
 from secure_rpc.policy.entries import Entry, entries_of, to_plain
 
 ENTRIES_PER_LINE = 250  # what is taken up between two calls
@@ -25,7 +25,8 @@ MAX_CHANGES = 100  # that are told of one reload
 
 def answer(order: dict[str, Any]) -> Iterator[bytes]:
     """Yield the lines of the answer."""
-    header: dict[str, Any] = {"problems": (), "version": "", "roles": {}, "conditions": (), "changes": ()}
+    header: dict[str, Any] = {"problems": (), "version": "", "roles": {}, "quotas": {}}
+    header |= {"conditions": (), "changes": ()}
     entries: list[Entry] = []
     try:
         document, *before = [parse(Path(path), text) for path, text in order["texts"]]
@@ -36,6 +37,11 @@ def answer(order: dict[str, Any]) -> Iterator[bytes]:
         roles = document.policy.roles
         header["version"] = document.version
         header["roles"] = {role: sorted(permissions_of(document.policy, role)) for role in roles}
+        header["quotas"] = {
+            role: {name: quota.model_dump() for name, quota in quotas.items()}
+            for role in roles
+            if (quotas := quotas_of(document.policy, role))
+        }
         header["conditions"] = document.conditions()
         entries = list(entries_of(document))
         if before:

@@ -99,7 +99,7 @@ def _permissions(names: Iterable[str], methods: Sequence[Method]) -> Iterator[_T
 def _methods(methods: Sequence[Method]) -> Iterator[_Target]:
     names = display_names(methods)
     for method in methods:
-        if not method.contract.public:
+        if method.contract.is_guarded:
             yield _Target(names[method.path], wanted_by(method.contract), bool(method.contract.tenant_field))
 
 

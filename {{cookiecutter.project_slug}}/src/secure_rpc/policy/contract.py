@@ -21,6 +21,7 @@ class ForeignContract(Section):
     public: bool = False
     permissions: tuple[str, ...] = ()
     any_permissions: tuple[str, ...] = ()
+    any_caller: bool = False  # whose identity is verified
 
 
 class Contracts:
@@ -51,7 +52,9 @@ class Contracts:
                 raise ConfigurationError(
                     f"authorization.contracts: {path} has an access rule in its proto; remove the one in the settings"
                 )
-            contract = Contract(foreign.public, foreign.permissions, foreign.any_permissions)
+            contract = Contract(
+                foreign.public, foreign.permissions, foreign.any_permissions, any_caller=foreign.any_caller
+            )
         elif options is not None and options.HasExtension(access_pb2.access):
             contract = _from_proto(options.Extensions[access_pb2.access])
         else:
@@ -110,6 +113,11 @@ def _check_permissions(path: str, contract: Contract) -> None:
     if not (contract.public or contract.any_caller or named):
         raise ConfigurationError(
             f'{path}: asks for no permission; name one, or say "any_caller: true" or "public: true" if that is meant'
+        )
+    if contract.any_caller and contract.tenant_field:
+        raise ConfigurationError(
+            f"{path}: is open to any caller, so nobody is given the tenants that its tenant_field names; "
+            "name a permission"
         )
     for option in ("tenant_field", "quota_class"):
         if contract.public and getattr(contract, option):

@@ -81,7 +81,7 @@ def run(subject: Subject, cases: CaseDocument, known: Known) -> Report:
     entries = list(entries_of(subject.document))
     engines = _Engines(subject, entries)
     outcomes = tuple(Outcome(trial, ask(engines.at(trial.now_seconds), trial.question)) for trial in trials)
-    guarded = [method for method in subject.methods if not method.contract.public]
+    guarded = [method for method in subject.methods if method.contract.is_guarded]
     missing = [
         *_methods_missing(guarded, outcomes, _Proposals(cases, engines.at(cases.now_seconds), guarded)),
         *_bindings_missing(engines, outcomes, cases.now_seconds),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from secure_rpc.configuration import ConfigurationError, Section, YamlDocument, explain, parse_yaml, read_text
 from secure_rpc.policy import references
+from secure_rpc.quota import Quota, most_generous
 
 OTHER_NAMES = ("dns:", "cn:")  # of workloads whose certificate has no SPIFFE ID
 
@@ -30,7 +31,9 @@ class Role(Part):
     permissions: tuple[str, ...] = ()
     """Permissions that methods ask for in their protos, such as `orders.read`."""
     includes: tuple[str, ...] = ()
-    """Other roles, whose permissions it has too."""
+    """Other roles, whose permissions and quotas it has too."""
+    quotas: dict[str, Quota] = Field(default_factory=dict)
+    """How many calls its holders may make, by quota class, in place of what the settings say."""
 
 
 class Who(Part):
@@ -130,6 +133,7 @@ class Known(NamedTuple):
     issuers: Collection[str]
     trust_domains: Collection[str]
     other_names: Collection[str] = ()  # of OTHER_NAMES, those that the settings accept
+    quota_classes: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +157,12 @@ class PolicyDocument:
         """Refuse what does not exist around the policy: it is misspelt, and would silently give nothing.
 
         Raises:
-            ConfigurationError: there are such permissions, issuers or trust domains.
+            ConfigurationError: there are such permissions, quota classes, issuers or trust domains.
         """
         policy, place = self.policy, self.source.place
         if problems := [
             *references.unknown_permissions(policy.roles, known.permissions, place),
+            *references.unknown_quota_classes(policy.roles, known.quota_classes, place),
             *references.unknown_principals(policy.bindings, known, place),
         ]:
             raise ConfigurationError(*problems)
@@ -200,3 +205,18 @@ def permissions_of(policy: Policy, role: str) -> frozenset[str]:
     """Return what a role allows, included roles and all; the policy has no cycles."""
     found = policy.roles[role]
     return frozenset(found.permissions).union(*(permissions_of(policy, name) for name in found.includes))
+
+
+def quotas_of(policy: Policy, role: str) -> dict[str, Quota]:
+    """Return the quotas of a role, those of included roles too; the policy has no cycles."""
+    found = policy.roles[role]
+    return together([found.quotas, *(quotas_of(policy, name) for name in found.includes)])
+
+
+def together(several: Iterable[Mapping[str, Quota]]) -> dict[str, Quota]:
+    """Return the most generous quota of each class."""
+    found: dict[str, list[Quota]] = {}
+    for quotas in several:
+        for name, quota in quotas.items():
+            found.setdefault(name, []).append(quota)
+    return {name: most_generous(quotas) for name, quotas in found.items()}

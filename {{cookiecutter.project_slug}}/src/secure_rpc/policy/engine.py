@@ -8,16 +8,19 @@ import re
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from secure_rpc.call import Metadata, Method, Principal
 from secure_rpc.policy.conditions import Asked, Conditions
-from secure_rpc.policy.document import PolicyDocument
+from secure_rpc.policy.document import PolicyDocument, together
 from secure_rpc.policy.entries import NEVER, Entry, entries_of
+from secure_rpc.quota import Quota
 
 REMEMBERED_PRINCIPALS = 10_000
+NO_QUOTAS: Mapping[str, Quota] = MappingProxyType({})
 ANY_CALLER = "the method is open to any caller whose identity is verified"
 
 
@@ -30,6 +33,8 @@ class Decision:
     tenants: frozenset[str] | None = frozenset()  # None: all of them
     per_message: bool = False  # a condition looks at the request: each message is to be decided on
     policy: str = ""  # the version that decided
+    # by class, in place of those of the settings
+    quotas: Mapping[str, Quota] = field(default_factory=lambda: NO_QUOTAS, hash=False)
 
     def covers(self, tenant: str) -> bool:
         """Tell whether the data of that tenant may be touched."""
@@ -41,6 +46,7 @@ class Grants(NamedTuple):
 
     always: dict[str, Decision]
     conditional: tuple[Entry, ...]
+    quotas: Mapping[str, Quota] = NO_QUOTAS  # of roles without condition
 
 
 class Engine:
@@ -113,7 +119,7 @@ class Engine:
             self.expire()
         grants = self._grants_of(principal)
         if not grants.conditional:
-            return self._judge(grants.always, method)
+            return self._judge(grants.always, method, grants.quotas)
         return self._decide_conditionally(grants, Asked(principal, method, metadata, request, self._clock()))
 
     def grants_of(self, principal: Principal) -> Grants:
@@ -124,6 +130,7 @@ class Engine:
         contract = asked.method.contract
         wanted = frozenset(contract.permissions + contract.any_permissions)
         held, per_message, denied = dict(grants.always), False, ""
+        quotas = [grants.quotas]
         for entry in grants.conditional:
             if wanted.isdisjoint(entry.permissions):
                 continue
@@ -136,15 +143,16 @@ class Engine:
                         f"the condition of {entry.rule} {'failed' if verdict.failure else 'does not hold'}"
                     )
                     continue
+                quotas.append(dict(entry.quotas))  # not on trust: a generous one would be used up before it is known
             self._give(held, entry, asked.principal)
-        decision = self._judge(held, asked.method)
+        decision = self._judge(held, asked.method, grants.quotas)
         if not decision.allowed and denied:
             return self._denied(denied)
-        if not decision.allowed or not per_message:
+        if not decision.allowed:
             return decision
-        return Decision(
-            allowed=True, rule=decision.rule, tenants=decision.tenants, per_message=True, policy=self.version
-        )
+        if any(quotas):
+            decision = replace(decision, quotas=together(quotas))
+        return replace(decision, per_message=True) if per_message else decision
 
     def _candidates(self, principal: Principal) -> Iterator[Entry]:
         if principal.subject:
@@ -161,6 +169,7 @@ class Engine:
         """Return what a principal is given, from the entries: for most methods that is the decision."""
         now = self._clock()
         found: dict[str, Decision] = {}
+        given: list[Mapping[str, Quota]] = []
         conditional: list[Entry] = []
         for entry in self._candidates(principal):
             if entry.expires_at_seconds <= now or not _matches(entry, principal):
@@ -169,7 +178,12 @@ class Engine:
                 conditional.append(entry)
             else:
                 self._give(found, entry, principal)
-        return Grants(found, tuple(conditional))
+                given.append(dict(entry.quotas))
+        if not any(given):
+            return Grants(found, tuple(conditional))
+        quotas = together(given)
+        found = {permission: replace(decision, quotas=quotas) for permission, decision in found.items()}
+        return Grants(found, tuple(conditional), quotas)
 
     def _give(self, held: dict[str, Decision], entry: Entry, principal: Principal) -> None:
         tenants = principal.tenants if entry.own_tenants else entry.tenants
@@ -178,7 +192,7 @@ class Engine:
             before = held.get(permission)
             held[permission] = grant if before is None else _either(before, grant)
 
-    def _judge(self, held: dict[str, Decision], method: Method) -> Decision:
+    def _judge(self, held: dict[str, Decision], method: Method, quotas: Mapping[str, Quota]) -> Decision:
         """Hold what is given against what is asked."""
         contract = method.contract
         used: list[Decision] = []
@@ -193,7 +207,7 @@ class Engine:
                 return self._denied(f"no binding gives one of {', '.join(contract.any_permissions)}")
             used.append(functools.reduce(_either, several))
         if contract.any_caller:
-            return Decision(allowed=True, rule=ANY_CALLER, policy=self.version)
+            return Decision(allowed=True, rule=ANY_CALLER, policy=self.version, quotas=quotas)
         if not used:
             return self._denied("the method asks for no permission")
         return used[0] if len(used) == 1 else functools.reduce(_both, used)
@@ -237,7 +251,7 @@ def _matches(entry: Entry, principal: Principal) -> bool:
 
 def _either(one: Decision, other: Decision) -> Decision:
     tenants = None if one.tenants is None or other.tenants is None else one.tenants | other.tenants
-    return Decision(allowed=True, rule=one.rule, tenants=tenants, policy=one.policy)
+    return Decision(allowed=True, rule=one.rule, tenants=tenants, policy=one.policy, quotas=one.quotas)
 
 
 def _both(one: Decision, other: Decision) -> Decision:
@@ -245,4 +259,4 @@ def _both(one: Decision, other: Decision) -> Decision:
         tenants = other.tenants if one.tenants is None else one.tenants
     else:
         tenants = one.tenants & other.tenants
-    return Decision(allowed=True, rule=one.rule, tenants=tenants, policy=one.policy)
+    return Decision(allowed=True, rule=one.rule, tenants=tenants, policy=one.policy, quotas=one.quotas)

@@ -5,10 +5,11 @@ They are plain data, so that a big policy can be read and checked in another pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from secure_rpc.policy.document import PolicyDocument, permissions_of
+from secure_rpc.policy.document import PolicyDocument, permissions_of, quotas_of
+from secure_rpc.quota import Quota
 
 NEVER = float("inf")
 
@@ -28,12 +29,14 @@ class Entry(NamedTuple):
     workload: str
     condition: str
     expires_at_seconds: float
+    quotas: tuple[tuple[str, Quota], ...] = ()  # by class
 
 
 def entries_of(document: PolicyDocument) -> Iterator[Entry]:
     """Yield the entries of a policy that holds together, in its order."""
     policy, source = document.policy, document.source
     permissions = {name: permissions_of(policy, name) for name in policy.roles}
+    quotas = {name: tuple(quotas_of(policy, name).items()) for name in policy.roles}
     for number, binding in enumerate(policy.bindings):
         rule = binding.name or f"bindings[{number}] {binding.role}"
         for index, who in enumerate(binding.principals):
@@ -50,11 +53,12 @@ def entries_of(document: PolicyDocument) -> Iterator[Entry]:
                 workload=who.workload,
                 condition=binding.condition,
                 expires_at_seconds=NEVER if binding.expires is None else binding.expires.timestamp(),
+                quotas=quotas[binding.role],
             )
 
 
 def to_plain(entries: Iterable[Entry]) -> list[list[Any]]:
-    """Return entries as JSON can hold them; what they may do is left out: it follows from their role."""
+    """Return entries as JSON can hold them; what they may do and how often is left out: their role says that."""
     return [
         [
             entry.rule,
@@ -73,12 +77,17 @@ def to_plain(entries: Iterable[Entry]) -> list[list[Any]]:
     ]
 
 
-def from_plain(rows: Iterable[list[Any]], permissions: dict[str, frozenset[str]]) -> list[Entry]:
+def from_plain(
+    rows: Iterable[list[Any]],
+    permissions: Mapping[str, frozenset[str]],
+    quotas: Mapping[str, tuple[tuple[str, Quota], ...]],
+) -> list[Entry]:
     """Return what `to_plain` was given.
 
     Args:
         rows: as it returned them.
         permissions: of each role.
+        quotas: of each role that has any.
     """
     return [
         Entry(
@@ -94,6 +103,7 @@ def from_plain(rows: Iterable[list[Any]], permissions: dict[str, frozenset[str]]
             workload,
             condition,
             NEVER if expires is None else expires,
+            quotas.get(role, ()),
         )
         for rule, place, role, tenants, own_tenants, issuer, subject, group, workload, condition, expires in rows
     ]

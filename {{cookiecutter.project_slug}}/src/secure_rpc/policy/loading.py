@@ -17,6 +17,7 @@ from secure_rpc.policy.conditions import Conditions
 from secure_rpc.policy.document import Known, PolicyDocument, permissions_of
 from secure_rpc.policy.engine import REMEMBERED_PRINCIPALS, Engine
 from secure_rpc.policy.entries import from_plain
+from secure_rpc.quota import Quota
 
 CHILD_SECONDS = 60.0
 
@@ -81,13 +82,16 @@ async def load_beside(
     if header["problems"]:
         raise ConfigurationError(*header["problems"])
     permissions = {role: frozenset(names) for role, names in header["roles"].items()}
+    quotas = {
+        role: tuple((name, Quota(**quota)) for name, quota in found.items()) for role, found in header["quotas"].items()
+    }
     engine = Engine(header["version"], conditions, size=size)
     problems: list[str] = []
     for place, expression, role in header["conditions"]:
         problems += [f"{place}: {problem}" for problem in conditions.check(expression, permissions[role])]
         await asyncio.sleep(0)
     for line in lines[1:]:
-        engine.add(from_plain(orjson.loads(line), permissions))
+        engine.add(from_plain(orjson.loads(line), permissions, quotas))
         await asyncio.sleep(0)
     if problems:
         raise ConfigurationError(*problems)

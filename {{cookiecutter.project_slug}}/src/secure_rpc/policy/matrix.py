@@ -85,8 +85,8 @@ def _engine(document: PolicyDocument, conditions: Conditions, entries: Iterable[
 def _cell(principal: Principal, method: Method, sure: Engine, most: Engine) -> Cell:
     """Return what holds whatever conditions say, else that it depends on them."""
     contract = method.contract
-    if contract.public:
-        return Cell(Verdict.ALLOW, "public")
+    if not contract.is_guarded:
+        return Cell(Verdict.ALLOW, "public" if contract.public else "any caller")
     at_least, at_most = sure.decide(principal, method), most.decide(principal, method)
     has_tenant = bool(contract.tenant_field)
     if not at_most.allowed or (has_tenant and at_most.tenants == frozenset()):

@@ -73,6 +73,15 @@ def unknown_permissions(roles: Mapping[str, Role], known: Collection[str], place
                 yield f'{where}: no method asks for the permission "{permission}"; {remedy}'
 
 
+def unknown_quota_classes(roles: Mapping[str, Role], known: Collection[str], place: Place) -> Iterator[str]:
+    """Yield a problem for each quota class that the settings do not have."""
+    for name, role in roles.items():
+        for quota_class in role.quotas:
+            if quota_class not in known:
+                where = place(("roles", name, "quotas", quota_class))
+                yield f'{where}: the settings have no quota class "{quota_class}"; {did_you_mean(quota_class, known)}'
+
+
 def unknown_principals(bindings: Sequence[Binding], known: Known, place: Place) -> Iterator[str]:
     """Yield a problem for each issuer and trust domain that the settings do not have."""
     for number, binding in enumerate(bindings):

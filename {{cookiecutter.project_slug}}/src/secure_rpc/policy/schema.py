@@ -28,6 +28,7 @@ class Names(NamedTuple):
     roles: Collection[str] = ()
     methods: Collection[str] = ()
     principals: Collection[str] = ()  # of the table of cases
+    quota_classes: Collection[str] = ()
 
 
 def schema(name: str, names: Names | None = None) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def _refine_policy(definitions: dict[str, Any], names: Names | None) -> None:
     if names is not None:
         role["permissions"]["items"]["enum"] = sorted(names.permissions)
         role["includes"]["items"]["examples"] = sorted(names.roles)
+        role["quotas"]["propertyNames"] = {"enum": sorted(names.quota_classes)}
         who["issuer"]["enum"] = sorted(names.issuers)
         binding["role"]["examples"] = sorted(names.roles)
 

@@ -169,6 +169,7 @@ class Shadow:
             tenants=chosen.tenants,
             per_message=per_message,
             policy=chosen.policy,
+            quotas=chosen.quotas,
             other=other,
             compare=compare,
         )

@@ -72,6 +72,7 @@ class Audit:
                         clock() - started,
                         tuple(fields),
                         call.policy,
+                        call.trace.trace_id if call.trace is not None else "",
                     )
                 )
             if self._durable:

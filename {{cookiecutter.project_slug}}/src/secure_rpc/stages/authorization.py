@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from secure_rpc import errors
-from secure_rpc.call import Call, Method, Principal
+from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.policy.active import ActivePolicy
 from secure_rpc.policy.engine import Decision
@@ -20,14 +20,19 @@ class Authorization:
 
     Args:
         policy: decides.
+        on_decided: is told, of calls that are timed, whose identity it was and when authentication began, by
+            `time.perf_counter`.
     """
 
-    def __init__(self, policy: ActivePolicy) -> None:
+    def __init__(
+        self, policy: ActivePolicy, on_decided: Callable[[str, float], None] = lambda _identity, _began: None
+    ) -> None:
         self._policy = policy
+        self._on_decided = on_decided
 
     def bind(self, method: Method) -> Middleware | None:
         """Guard every method that exists and is not public."""
-        contract, policy = method.contract, self._policy
+        contract, policy, on_decided = method.contract, self._policy, self._on_decided
         if contract.public or not method.path:
             return None
         tenant_field, lasts = contract.tenant_field, method.request_streaming or method.response_streaming
@@ -37,15 +42,17 @@ class Authorization:
             if principal is None:
                 raise errors.Unauthenticated(reason="IDENTITY_MISSING")
             decision = policy.decide(principal, method, call.metadata)
-            call.rule, call.policy = decision.rule, decision.policy
+            call.rule, call.policy, call.quotas = decision.rule, decision.policy, decision.quotas
+            if call.auth_began is not None:
+                on_decided(*call.auth_began)
             if not decision.allowed:
                 raise _denied()
             if lasts:
-                stream = _Stream(policy, call, principal, decision)
+                stream = _Stream(policy, call, decision)
                 call.check_requests(stream.check)
                 call.review_with(stream.review)
             elif decision.per_message:
-                call.check_requests(_Stream(policy, call, principal, decision).check)
+                call.check_requests(_Stream(policy, call, decision).check)
             elif tenant_field:
                 call.check_requests(_tenant_check(call, tenant_field, decision))
             return proceed(call)
@@ -89,16 +96,14 @@ class _Stream:
     Args:
         policy: decides.
         call: that goes on.
-        principal: who makes it.
         decision: by which it began.
     """
 
-    __slots__ = ("_call", "_decision", "_field", "_message", "_policy", "_principal", "_tenants")
+    __slots__ = ("_call", "_decision", "_field", "_message", "_policy", "_tenants")
 
-    def __init__(self, policy: ActivePolicy, call: Call, principal: Principal, decision: Decision) -> None:
+    def __init__(self, policy: ActivePolicy, call: Call, decision: Decision) -> None:
         self._policy = policy
         self._call = call
-        self._principal = principal
         self._decision = decision
         self._field = call.method.contract.tenant_field
         self._tenants: set[str] = set()
@@ -124,9 +129,11 @@ class _Stream:
             raise errors.PermissionDenied("the tenant is not yours any more", reason="TENANT_DENIED")
 
     def _decide(self) -> None:
-        """Decide anew, by the policy of now."""
+        """Decide anew, by the policy and the principal of now."""
         call = self._call
-        decision = self._policy.decide(self._principal, call.method, call.metadata, self._message)
+        if call.principal is None:
+            raise errors.Unauthenticated(reason="IDENTITY_MISSING")
+        decision = self._policy.decide(call.principal, call.method, call.metadata, self._message)
         call.rule, call.policy = decision.rule, decision.policy
         if not decision.allowed:
             raise _denied()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import timedelta
 
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
-from secure_rpc.quota import Quota, QuotaKey
+from secure_rpc.quota import Quota, QuotaHeaders, QuotaKey
+from secure_rpc.stages.quota_headers import QuotaFields
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.quotas import QuotaStore
+from secure_rpc.state.redis import PAUSE_SECONDS
 
 DEFAULT_CLASS = "default"
 
@@ -19,40 +23,93 @@ class RateLimit:
 
     Args:
         store: counts.
-        quotas: by class; "default" for methods that name none.
+        quotas: by class; "default" for methods that name none. What the policy gives a principal comes before them.
+        headers: which calls are told of their quota.
     """
 
-    def __init__(self, store: QuotaStore, quotas: Mapping[str, Quota]) -> None:
+    def __init__(
+        self, store: QuotaStore, quotas: Mapping[str, Quota], headers: QuotaHeaders = QuotaHeaders.REFUSED
+    ) -> None:
         self._store = store
         self._quotas = quotas
+        self._headers = headers
 
     def bind(self, method: Method) -> Middleware | None:
         """Limit every method that has a principal to count for, those that do not exist included."""
         if method.contract.public:
             return None
         quota_class = method.contract.quota_class or DEFAULT_CLASS
-        quota, take = self._quotas[quota_class], self._store.take
+        usual, take = self._quotas[quota_class], self._store.take
 
         async def limit(call: Call, proceed: Proceed) -> None:
-            principal = call.principal
-            if principal is None:
-                raise errors.Unauthenticated(reason="IDENTITY_MISSING")
-            name = f"{principal.issuer} {principal.subject}" if principal.subject else principal.workload
-            wait_seconds = await take(QuotaKey(name, ",".join(sorted(principal.tenants)), quota_class), quota)
+            key = _key(call, quota_class)
+            quota = call.quotas.get(quota_class, usual) if call.quotas else usual
+            try:
+                wait_seconds = await take(key, quota)
+            except StoreUnavailable:
+                raise _unavailable() from None
             if wait_seconds:
-                raise _exhausted(quota_class, quota, wait_seconds)
+                raise _exhausted(call, quota_class, quota, wait_seconds)
             await proceed(call)
 
-        return limit
+        if self._headers is QuotaHeaders.REFUSED:
+            return limit
+
+        async def tell(call: Call, proceed: Proceed) -> None:
+            try:
+                await limit(call, proceed)
+            except errors.StatusError as error:
+                if error.reason != "QUOTA_EXHAUSTED":
+                    self._tell(call, quota_class, usual)
+                raise
+            self._tell(call, quota_class, usual)
+
+        return tell
+
+    def _tell(self, call: Call, quota_class: str, usual: Quota) -> None:
+        """Add what is left of the quota to what the call ends with."""
+        if call.principal is None:
+            return
+        quota = call.quotas.get(quota_class, usual) if call.quotas else usual
+        remaining = self._store.remaining(_key(call, quota_class), quota)
+        told = _fields(quota_class, quota).left(remaining)
+        call.context.set_trailing_metadata((*call.context.trailing_metadata(), *told))
 
 
-def _exhausted(quota_class: str, quota: Quota, wait_seconds: float) -> errors.ResourceExhausted:
-    description = f"{quota.calls} calls in {quota.period_seconds:g} s"
+def _key(call: Call, quota_class: str) -> QuotaKey:
+    principal = call.principal
+    if principal is None:
+        raise errors.Unauthenticated(reason="IDENTITY_MISSING")
+    name = f"{principal.issuer} {principal.subject}" if principal.subject else principal.workload
+    tenants = principal.tenants
+    return QuotaKey(name, ",".join(sorted(tenants) if len(tenants) > 1 else tenants), quota_class)
+
+
+@functools.lru_cache(1000)
+def _fields(quota_class: str, quota: Quota) -> QuotaFields:
+    return QuotaFields(quota_class, quota)
+
+
+def _exhausted(call: Call, quota_class: str, quota: Quota, wait_seconds: float) -> errors.ResourceExhausted:
+    description = str(quota)
+    trailers: errors.Metadata = _fields(quota_class, quota).refused(wait_seconds)
+    remaining = call.time_remaining()
+    if remaining is not None and remaining <= wait_seconds:  # waiting would hide the reason behind the deadline
+        trailers = (*trailers, (errors.PUSHBACK_KEY, errors.NO_RETRY))
     return errors.ResourceExhausted(
         f"the quota is used up: {description}",
         reason="QUOTA_EXHAUSTED",
         details=[
-            errors.retry_after(timedelta(seconds=wait_seconds)),
+            errors.retry_after(timedelta(microseconds=-int(-wait_seconds * 1e6 // 1))),
             errors.quota_failure(f"quota-class:{quota_class}", description),
         ],
+        trailers=trailers,
+    )
+
+
+def _unavailable() -> errors.Unavailable:
+    return errors.Unavailable(
+        "it cannot be told whether your quota is used up, try again",
+        reason="QUOTA_STORE_UNAVAILABLE",
+        details=[errors.retry_after(timedelta(seconds=PAUSE_SECONDS))],
     )

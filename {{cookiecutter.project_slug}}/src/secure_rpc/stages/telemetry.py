@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from secure_rpc.call import Call, Method
+import grpc
+
+from secure_rpc.call import Call, Method, Outcome
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.telemetry.calls import CallRecord, CallReporter
 from secure_rpc.telemetry.metrics import Metrics
+from secure_rpc.telemetry.tracing import NoTracing
+
+REFUSED_BY_AUTH = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
 class Telemetry:
@@ -16,20 +21,27 @@ class Telemetry:
     Args:
         metrics: for the number of calls in flight.
         reporter: for what is told of a call when it has ended.
+        tracing: decides which calls are traced; none: no trace is kept.
     """
 
-    def __init__(self, metrics: Metrics, reporter: CallReporter) -> None:
+    def __init__(self, metrics: Metrics, reporter: CallReporter, tracing: NoTracing | None = None) -> None:
         self._in_flight = 0
+        self._metrics_of = metrics.calls.of
         self._reporter = reporter
-        metrics.before_scrape(lambda: metrics.calls_in_flight.set(self._in_flight))
+        self._tracing = tracing or NoTracing()
+        metrics.before_scrape(lambda: metrics.calls.in_flight.set(self._in_flight))
 
     def bind(self, method: Method) -> Middleware:
         """Report every method, also those that do not exist."""
-        add = self._reporter.add
+        add, counted = self._reporter.add, self._metrics_of(method)
+        begin, end = self._tracing.begin, self._tracing.end
+        lasts = method.request_streaming or method.response_streaming
 
         async def report(call: Call, proceed: Proceed) -> None:
             started = perf_counter()
             self._in_flight += 1
+            counted.started += 1
+            trace = call.trace = begin(call)
             error: BaseException | None = None
             try:
                 await proceed(call)
@@ -39,6 +51,7 @@ class Telemetry:
             finally:
                 self._in_flight -= 1
                 outcome = call.outcome(error)
+                end(call, trace, outcome, started)
                 add(
                     CallRecord(
                         method,
@@ -52,7 +65,17 @@ class Telemetry:
                         outcome.code,
                         outcome.reason,
                         perf_counter() - started,
+                        trace.trace_id if trace is not None else "",
+                        trace is not None and trace.span is not None,
+                        ended_by_auth=lasts and outcome.code in REFUSED_BY_AUTH and _had_begun(call, outcome),
                     )
                 )
 
         return report
+
+
+def _had_begun(call: Call, outcome: Outcome) -> bool:
+    """Tell whether a call that was refused as those of strangers are had been let in before."""
+    if call.refusal is not None:  # it was cut, or one of its messages was refused; a handler's own gives no reason
+        return bool(call.refusal.reason)
+    return outcome.code is grpc.StatusCode.UNAUTHENTICATED and call.principal is not None and bool(outcome.reason)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 from secure_rpc.quota import Quota, QuotaKey
-from secure_rpc.state.nonces import StoreUnavailable
+from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.nonces import digest
 
 ROUNDING = 0.01  # of the time one call costs: sums of floats must not take the last call of a burst away
 SWEPT_PER_CALL = 2  # old entries looked at on each call: the work of forgetting never comes all at once
@@ -29,7 +31,8 @@ class MemoryQuotas:
     async def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call; see `QuotaStore`."""
         now = self._clock()
-        due = max(self._due.pop(key, now), now)
+        most = now + quota.size * quota.interval_seconds  # more is left of another quota, that this one takes over from
+        due = max(min(self._due.pop(key, now), most), now)
         early = due - now - quota.tolerance_seconds
         refused = early > ROUNDING * quota.interval_seconds
         self._due[key] = due if refused else due + quota.interval_seconds
@@ -37,6 +40,15 @@ class MemoryQuotas:
             del self._due[next(iter(self._due))]
         self._sweep(now)
         return early if refused else 0.0
+
+    def remaining(self, key: QuotaKey, quota: Quota) -> int:
+        """Return how many calls could be made now; see `QuotaStore`."""
+        now = self._clock()
+        ahead = max(self._due.get(key, now) - now, 0.0)
+        return max(0, quota.size - math.ceil(ahead / quota.interval_seconds - ROUNDING))
+
+    async def close(self) -> None:
+        """Do nothing: nothing is taken ahead."""
 
     def _sweep(self, now: float) -> None:
         for _ in range(SWEPT_PER_CALL):
@@ -51,34 +63,48 @@ class MemoryQuotas:
 
 
 class MemoryNonces:
-    """Nonces of one process.
+    """Nonces of one process; they are gone with it, so it takes no call that was stamped before it began.
 
     Args:
-        size: how many are remembered. When it is full of nonces that still count, new ones are refused:
-            to forget one would let its call be made again.
+        size: how many are remembered, at some 130 bytes each. When it is full of nonces that still count, new ones are
+            refused: to forget one would let its call be made again.
         clock: gives seconds; any start will do.
+        began_seconds: Unix time since when nonces are remembered; now, if not given.
     """
 
-    def __init__(self, size: int = 1_000_000, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        size: int = 1_000_000,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        began_seconds: float | None = None,
+    ) -> None:
+        self.began_seconds = time.time() if began_seconds is None else began_seconds
         self._size = size
         self._clock = clock
-        self._expiry: dict[str, float] = {}  # oldest first: all live equally long
+        self._expiry: dict[bytes, float] = {}  # oldest first: all live equally long
+
+    async def open(self) -> None:
+        """Do nothing: it began when it was made."""
 
     async def add(self, nonce: str, lifetime_seconds: float) -> bool:
         """Note a nonce; see `NonceStore`."""
-        now = self._clock()
+        now, key = self._clock(), digest(nonce)
         for _ in range(SWEPT_PER_CALL):
             oldest = next(iter(self._expiry), None)
             if oldest is None or self._expiry[oldest] > now:
                 break
             del self._expiry[oldest]
-        if self._expiry.get(nonce, now) > now:
+        if self._expiry.get(key, now) > now:
             return False
-        self._expiry.pop(nonce, None)
+        self._expiry.pop(key, None)
         if len(self._expiry) >= self._size:
-            raise StoreUnavailable
-        self._expiry[nonce] = now + lifetime_seconds
+            raise StoreUnavailable("all nonces that can be remembered still count")
+        self._expiry[key] = now + lifetime_seconds
         return True
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
 
     def __len__(self) -> int:
         """Return how many nonces are remembered."""

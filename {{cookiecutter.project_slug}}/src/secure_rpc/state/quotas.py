@@ -15,4 +15,13 @@ class QuotaStore(Protocol):
 
         Returns:
             0 where it is within the quota, else the seconds after which it would be.
+
+        Raises:
+            StoreUnavailable: it cannot be told, and is not to be guessed (`state.availability`).
         """
+
+    def remaining(self, key: QuotaKey, quota: Quota) -> int:
+        """Return how many calls could be made now, as far as it is known here."""
+
+    async def close(self) -> None:
+        """Give back what was taken ahead of calls that did not come."""

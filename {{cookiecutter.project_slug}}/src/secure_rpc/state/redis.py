@@ -23,6 +23,7 @@ from redis.exceptions import WatchError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.connection import State, TlsFiles, read_password
 
 FAILURES = 3  # one after the other, from which on the store is left alone for a while
@@ -33,10 +34,6 @@ HARD_LIMIT = 4  # times the timeout: connecting, greeting and each answer have o
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class StoreUnavailable(ConnectionError):
-    """The shared store does not answer, or not as it should; what is known without it has to do."""
 
 
 class Store:

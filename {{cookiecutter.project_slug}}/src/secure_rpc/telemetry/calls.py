@@ -11,6 +11,7 @@ import structlog
 
 from secure_rpc.batching import Batch
 from secure_rpc.call import Method, Principal
+from secure_rpc.telemetry.call_metrics import MTLS_REASONS
 from secure_rpc.telemetry.metrics import Metrics
 
 SERVER_FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
@@ -32,6 +33,9 @@ class CallRecord(NamedTuple):
     code: grpc.StatusCode
     reason: str
     duration_seconds: float
+    trace_id: str = ""
+    is_traced: bool = False  # a trace is kept of it
+    ended_by_auth: bool = False  # a stream that had begun
 
 
 class CallReporter:
@@ -46,7 +50,8 @@ class CallReporter:
     def __init__(
         self, metrics: Metrics, allowed_sample: float = 1.0, chance: Callable[[], float] = random.random
     ) -> None:
-        self._metrics = metrics
+        self._of = metrics.calls.of
+        self._certificate_refused = metrics.handshakes.certificate_refused
         self._allowed_sample = allowed_sample
         self._chance = chance
         self._batch = Batch(self._report)
@@ -56,13 +61,15 @@ class CallReporter:
 
     def _report(self, records: list[CallRecord]) -> None:
         for record in records:
-            path = record.method.path
-            self._metrics.duration_of(path, record.code.name).observe(record.duration_seconds)
+            counted = self._of(record.method)
+            counted.ended(record.code, record.duration_seconds, record.trace_id if record.is_traced else "")
             if record.code is grpc.StatusCode.OK:
                 if self._allowed_sample < 1.0 and self._chance() >= self._allowed_sample:
                     continue
             else:
-                self._metrics.refusals_of(path, record.reason or record.code.name).inc()
+                counted.refused(record.code, record.reason, ended_by_auth=record.ended_by_auth)
+                if record.reason.startswith(MTLS_REASONS):
+                    self._certificate_refused(record.reason)
             _log_call(record)
 
 
@@ -79,6 +86,7 @@ def _log_call(record: CallRecord) -> None:
         "rule": record.rule,
         "peer": record.peer,
         "call_id": record.call_id,
+        "trace_id": record.trace_id,
         "latency_ms": round(record.duration_seconds * 1000, 3),
     }
     if record.code is grpc.StatusCode.OK:

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 
 from prometheus_client import CollectorRegistry, Counter
 
+from secure_rpc.telemetry.redaction import scrub_bytes
+
 VERBOSITY = "GRPC_VERBOSITY"
 SILENT = frozenset({"ERROR", "NONE"})  # values at which the core does not write the line
 PIPE_BYTES = 1 << 20  # some 5,000 lines: what comes while one long step of Python keeps the reader waiting
@@ -64,6 +66,7 @@ _OF_ERRORS = {
 }
 OTHER = "other"  # UNKNOWN_FAILURE
 REASONS = tuple(dict.fromkeys([*_OF_CERTIFICATES.values(), *_OF_ERRORS.values(), OTHER]))
+OF_CLIENT_CERTIFICATES = frozenset({*_OF_CERTIFICATES.values(), "no_certificate", _BAD_CERTIFICATE})
 
 
 class HandshakeMetrics:
@@ -81,6 +84,14 @@ class HandshakeMetrics:
             "grpc_server_tls_handshake_failures", "TLS handshakes that failed.", ("reason",), registry=registry
         )
         self._failures = {reason: failures.labels(reason) for reason in REASONS}  # zeros show before the first
+        self._mtls_failures = Counter(
+            "secure_rpc_mtls_failures",
+            "Client certificates that were refused, by the handshake or, in capitals, by the call.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in OF_CLIENT_CERTIFICATES:
+            self._mtls_failures.labels(reason)
 
     def started(self) -> None:
         """Count one that begins; may be called on any thread."""
@@ -89,6 +100,16 @@ class HandshakeMetrics:
     def failed(self, reason: str) -> None:
         """Count one that failed, for one of `REASONS`; may be called on any thread."""
         self._failures[reason].inc()
+        if reason in OF_CLIENT_CERTIFICATES:
+            self._mtls_failures.labels(reason).inc()
+
+    def certificate_refused(self, reason: str) -> None:
+        """Count a call that was refused for its certificate, which the handshake had let in.
+
+        Args:
+            reason: one of the platform's, of which there are few.
+        """
+        self._mtls_failures.labels(reason).inc()
 
 
 def failure_in(line: bytes) -> str | None:
@@ -166,8 +187,8 @@ def _read(reading: int, real: int, failed: Callable[[str], None]) -> None:
         kept = b"".join([line + b"\n" for line in lines if not _is_counted(line, failed)])
         if len(held) > MAX_LINE_BYTES:  # too long for a line of gRPC's: its rest follows as it comes
             kept, held = kept + held, b""
-        _write(real, kept)
-    _write(real, held)
+        _write(real, scrub_bytes(kept))
+    _write(real, scrub_bytes(held))
 
 
 def _is_counted(line: bytes, failed: Callable[[str], None]) -> bool:

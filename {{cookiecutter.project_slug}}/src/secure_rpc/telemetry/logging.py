@@ -7,16 +7,18 @@ import logging
 import sys
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-REDACTED = "[redacted]"
-SECRET_KEYS = frozenset(
-    {"authorization", "token", "cookie", "set-cookie", "password", "secret", "private_key", "api_key"}
-)
+from secure_rpc.telemetry.redaction import REDACTED, is_secret, scrub, without_secrets
+
+SCHEMA = Path(__file__).with_name("log.schema.json")  # of a line in JSON
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class LogFormat(Enum):
@@ -55,7 +57,7 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Scrubbed(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -63,6 +65,7 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
     logging.getLogger("uvicorn").setLevel(max(root.level, logging.WARNING))  # the admin port's comings and goings
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -75,16 +78,18 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Take the values out of keys that hold secrets, whoever logged them, however deep."""
     for key, value in event.items():
-        event[key] = _without_secrets(key, value)
+        if is_secret(key):
+            event[key] = REDACTED
+        elif type(value) not in _PLAIN and key != "exc_info":  # that becomes text later
+            event[key] = without_secrets(key, value)
     return event
 
 
-def _without_secrets(key: object, value: Any) -> Any:
-    if isinstance(key, str) and key.lower() in SECRET_KEYS:
-        return REDACTED
-    if isinstance(value, Mapping):
-        return {inner: _without_secrets(inner, held) for inner, held in value.items()}
-    return value
+class _Scrubbed(structlog.stdlib.ProcessorFormatter):
+    """Looks at the whole text of a line once more, tracebacks and those of other libraries included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record))
 
 
 def _to_json(event: EventDict, **_: Any) -> str:

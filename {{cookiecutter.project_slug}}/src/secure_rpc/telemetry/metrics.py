@@ -5,16 +5,19 @@ Labels come from what the server knows beforehand (methods, codes, reasons of ou
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from secure_rpc.telemetry.auth_metrics import AuthMetrics
+from secure_rpc.telemetry.call_metrics import SECONDS, CallMetrics
 from secure_rpc.telemetry.handshakes import HandshakeMetrics
-
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-UNKNOWN_METHOD = "other"  # gRFC A66: what is no method of ours counts as one
+from secure_rpc.telemetry.process_metrics import ProcessMetrics
+from secure_rpc.telemetry.quota_metrics import QuotaMetrics
+from secure_rpc.telemetry.replay_metrics import ReplayMetrics
+from secure_rpc.telemetry.session_metrics import SessionMetrics
+from secure_rpc.telemetry.tracing_metrics import TracingMetrics
 
 
 class Metrics:
@@ -26,25 +29,13 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.handshakes = HandshakeMetrics(self.registry)
-        self.calls = Histogram(
-            "grpc_server_call_duration_seconds",
-            "Time from the first byte of a call to its end, by outcome.",
-            ("grpc_method", "grpc_status"),
-            registry=self.registry,
-            buckets=SECONDS,
-        )
-        self.calls_in_flight = Gauge(
-            "secure_rpc_calls_in_flight",
-            "Calls that have begun and not ended.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
-        )
-        self.refusals = Counter(
-            "secure_rpc_refusals",
-            "Calls that ended otherwise than well, by the reason the platform gave.",
-            ("grpc_method", "reason"),
-            registry=self.registry,
-        )
+        self.sessions = SessionMetrics(self.registry)
+        self.quotas = QuotaMetrics(self.registry)
+        self.replay = ReplayMetrics(self.registry)
+        self.calls = CallMetrics(self.registry)
+        self.auth = AuthMetrics(self.registry)
+        self.process = ProcessMetrics(self.registry)
+        self.tracing = TracingMetrics(self.registry)
         self.identity_cache = Gauge(
             "secure_rpc_identity_cache_uses",
             "Look-ups of verified identities since the start, by how they ended.",
@@ -83,6 +74,8 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        for result in ("ok", "refused"):  # zeros show before the first
+            self.policy_reloads.labels(result)
         self.policy_loaded = Gauge(
             "secure_rpc_policy_loaded_timestamp_seconds",
             "Unix time at which the policy was last taken up.",
@@ -183,16 +176,6 @@ class Metrics:
         )
         self._refreshers: list[Callable[[], None]] = []
 
-    @functools.lru_cache(4096)  # noqa: B019  # lives as long as the service; labels are bounded
-    def duration_of(self, method: str, status: str) -> Histogram:
-        """Return the histogram of one method and status."""
-        return self.calls.labels(method or UNKNOWN_METHOD, status)
-
-    @functools.lru_cache(4096)  # noqa: B019
-    def refusals_of(self, method: str, reason: str) -> Counter:
-        """Return the counter of one method and reason."""
-        return self.refusals.labels(method or UNKNOWN_METHOD, reason)
-
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Have something done before the numbers are read, such as flushing a batch."""
         self._refreshers.append(refresh)
@@ -201,6 +184,8 @@ class Metrics:
         """Do what was asked to be done before the numbers are read."""
         for refresh in self._refreshers:
             refresh()
+        self.calls.refresh()
+        self.process.refresh()
 
     def render(self) -> bytes:
         """Return all numbers in the OpenMetrics text format."""

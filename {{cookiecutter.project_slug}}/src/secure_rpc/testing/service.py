@@ -144,7 +144,8 @@ async def run_service(
 
 def _private(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
     return {
-        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
+        "admin": {"tls": False, "allowed_workloads": []},
         "tls": {
             "certificate_file": files.folder / "server.pem",
             "key_file": files.folder / "server.key",
@@ -153,6 +154,7 @@ def _private(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
         "revocation": {"deny_list_file": files.folder / "deny.yaml"},
         "authentication": {"issuers": [{"jwks_file": files.folder / "jwks.json"}]},
         "audit": {"file": folder / "audit" / "audit.log"},
+        "replay": {"file": folder / "replay.db"},
         "shutdown": {"drain_seconds": 0, "grace_seconds": 1},
     }
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from secure_rpc.admin.access import exposure_of
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import aggregation
@@ -38,7 +39,7 @@ class Control:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # sent to all processes at once, it is for the supervisor
         self._writer: asyncio.StreamWriter | None = None
         self._answering: asyncio.Task[None] | None = None
-        self.port = 0  # the supervisor's admin port
+        self.port = self.probe_port = 0  # of the supervisor, which answers for all workers
         self.slot = 0
 
     def place(self, settings: Settings) -> Settings:
@@ -57,7 +58,7 @@ class Control:
         told: dict[str, Any] = json.loads(answer)
         if "refused" in told:
             raise ConfigurationError(*told["refused"])
-        self.port, self.slot = told["admin_port"], told["slot"]
+        self.port, self.probe_port, self.slot = told["admin_port"], told["probe_port"], told["slot"]
         audit = settings.audit.model_copy(update={"file": audit_file(settings.audit.file, self.slot)})
         listen = settings.listen.model_copy(update={"address": told["address"]})
         return settings.model_copy(update={"listen": listen, "audit": audit})
@@ -113,7 +114,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
         "workers": settings.workers,
         "standby": settings.standby_worker,
         "address": settings.listen.address,
-        "admin_address": settings.listen.admin_address,
+        "exposure": exposure_of(settings).as_dict(),
         "stop_seconds": settings.shutdown.drain_seconds + settings.shutdown.grace_seconds + SETTLE_SECONDS,
         "log_format": settings.logging.format.value,
         "log_level": settings.logging.level,

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from secure_rpc.telemetry.redaction import guard_tracebacks
 from secure_rpc.workers import process
 
 COMMAND = "serve"
@@ -18,6 +19,7 @@ def is_for_supervisor(arguments: Sequence[str]) -> bool:
 
 def supervise() -> int:
     """Run this process's own command in workers, until told to stop, and return the exit code."""
+    guard_tracebacks()
     return asyncio.run(_supervise([sys.executable, *sys.orig_argv[1:]]))
 
 

@@ -82,10 +82,10 @@ class Worker:
         await self._either(self._planned, None)
         return self._planned.result() if self._planned.done() else None
 
-    def place(self, slot: int, address: str, admin_port: int) -> None:
+    def place(self, slot: int, address: str, admin_port: int, probe_port: int = 0) -> None:
         """Let it begin."""
         self.slot = slot
-        self._send({"slot": slot, "address": address, "admin_port": admin_port})
+        self._send({"slot": slot, "address": address, "admin_port": admin_port, "probe_port": probe_port})
 
     def refuse(self, problems: Sequence[str]) -> None:
         """Let it end, and tell people why."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from secure_rpc.admin import Admin
+from secure_rpc.admin import Admin, Exposure
 from secure_rpc.telemetry import aggregation
 from secure_rpc.telemetry.aggregation import Snapshot
 from secure_rpc.workers.process import Worker
@@ -40,19 +40,19 @@ class Report:
         )
         self._gone: Snapshot = []
 
-    def listen(self, address: str, workers: int) -> int:
-        """Take the admin port, and return its number.
+    def listen(self, exposure: Exposure, workers: int) -> tuple[int, int]:
+        """Take the admin port and that of the probes, and return their numbers.
 
         Args:
-            address: "host:port"; port 0 takes any that is free.
+            exposure: where, and to whom; port 0 takes any that is free.
             workers: how many there should be.
 
         Raises:
-            ConfigurationError: the address cannot be had.
+            ConfigurationError: an address cannot be had; a file for TLS is missing or no good.
         """
         self._wanted.set(workers)
-        self._admin = Admin(address, self.scrape, self.unready_because, self.unhealthy_because)
-        return self._admin.port
+        self._admin = Admin(exposure, self.scrape, self.unready_because, self.unhealthy_because)
+        return self._admin.port, self._admin.probe_port
 
     async def start(self) -> None:
         """Begin to answer."""

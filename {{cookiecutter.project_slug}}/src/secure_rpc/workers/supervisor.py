@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from secure_rpc.admin import Exposure
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.telemetry import logging
 from secure_rpc.workers import process
@@ -72,7 +73,7 @@ class Supervisor:
         with ExitStack() as stack:
             try:
                 self._port = stack.enter_context(ReservedPort(plan["address"]))
-                self._admin_port = self._report.listen(plan["admin_address"], plan["workers"])
+                self._admin_ports = self._report.listen(Exposure.of(plan["exposure"]), plan["workers"])
             except ConfigurationError as error:
                 first.refuse(error.problems)
                 await first.ended()
@@ -124,7 +125,7 @@ class Supervisor:
         taken = {each.slot for each in self._workers}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
         self._workers.append(worker)
-        worker.place(slot, self._port.address, self._admin_port)
+        worker.place(slot, self._port.address, *self._admin_ports)
 
     async def _started(self) -> Worker:
         worker = await process.start(self._command)

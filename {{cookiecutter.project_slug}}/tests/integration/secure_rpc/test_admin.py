@@ -50,10 +50,12 @@ async def test_calls_are_counted_by_method_and_status(target: Target, admin: htt
     await target.ask("Unary", authorization="")
     answer = await admin.get("/metrics")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    name, method = "grpc_server_call_duration_seconds_count", f'grpc_method="{path_of("Unary")}"'
+    name, method = "grpc_server_call_duration_seconds_count", f'grpc_method="{path_of("Unary")[1:]}"'
     assert f'{name}{{{method},grpc_status="OK"}} 1.0' in answer.text
     assert f'{name}{{{method},grpc_status="UNAUTHENTICATED"}} 1.0' in answer.text
-    assert f'secure_rpc_refusals_total{{{method},reason="TOKEN_MISSING"}} 1.0' in answer.text
+    assert (
+        f'secure_rpc_refusals_total{{{method},grpc_status="UNAUTHENTICATED",reason="TOKEN_MISSING"}} 1.0' in answer.text
+    )
     assert answer.text.endswith("# EOF\n")
 
 

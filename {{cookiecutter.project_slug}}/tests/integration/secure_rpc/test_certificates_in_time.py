@@ -244,7 +244,7 @@ async def test_a_server_that_fails_its_own_handshake_opens_no_port(
     with pytest.raises(ConfigurationError, match=r"TLS 1\.2 is spoken"):
         await server.start()
     assert (server.port, server.unready_because()) == (0, ["starting"])
-    server.admin._socket.close()
+    await server.admin.stop()
     await server.platform.audit_log.close()
 
 

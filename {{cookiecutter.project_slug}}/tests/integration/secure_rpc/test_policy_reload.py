@@ -62,6 +62,7 @@ async def test_a_changed_file_is_taken_up_by_itself_and_the_log_says_who_gains_a
         ("", "policy.yaml:1"),
         ("version: 1\nroles: {a: {permissions: [probe.cal]}}", 'did you mean "probe.call"?'),
         (POLICY.replace("role: caller", "role: caler"), 'did you mean "caller"?'),
+        (POLICY.replace("[probe.call]", "[probe.call], quotas: {defalt: {calls: 1}}"), 'did you mean "default"?'),
         (POLICY + "    condition: request.nothing == 1\n", "undefined field 'nothing'"),
         (POLICY.replace("issuer.example.org", "issuer.exampel.org"), 'did you mean "https://issuer.example.org"?'),
         (POLICY[: len(POLICY) // 2], "policy.yaml"),
@@ -176,3 +177,24 @@ async def test_a_new_condition_is_held_against_what_a_stream_said_last(target: T
     write(tmp_path, CONDITION)
     await keeper(target).reload()
     assert (await ending(call)).code is C.PERMISSION_DENIED
+
+
+# --- quotas ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_quota_in_a_role_counts_from_the_next_call_on_and_the_settings_again_when_it_is_gone(
+    target: Target, tmp_path: Path
+) -> None:
+    async def allowed(count: int) -> int:
+        return [(await target.ask("Unary")).code for _ in range(count)].count(C.OK)
+
+    assert await allowed(5) == 5
+    quotas = "quotas: { default: { calls: 3, period_seconds: 1000000 } }"
+    write(tmp_path, POLICY.replace("permissions: [probe.call]", f"permissions: [probe.call], {quotas}"))
+    await keeper(target).reload()
+    assert await allowed(5) == 3
+    told = await target.ask("Unary")
+    assert told.trailers["ratelimit-policy"] == '"default";q=3;w=1000000'
+    write(tmp_path, POLICY)
+    await keeper(target).reload()
+    assert await allowed(5) >= 4  # what is used up comes back at the new rate

@@ -53,7 +53,7 @@ async def call_as_everybody(target: Target, tenant: str = "acme") -> dict[str, g
 
 def differences(target: Target, direction: str) -> float:
     name = "secure_rpc_policy_shadow_differences_total"
-    return target.service.metric(name, grpc_method="/probe.v1.ProbeService/TenantUnary", direction=direction)
+    return target.service.metric(name, grpc_method="probe.v1.ProbeService/TenantUnary", direction=direction)
 
 
 def test_some_of_the_users_are_canaries_and_most_are_not() -> None:

@@ -72,7 +72,8 @@ async def replicas(
         for number in range(count):
             own = folder / str(number)
             own.mkdir()
-            overrides = {"state": {"redis_url": store.url, **state}}
+            # quotas of each replica by itself: here it is about revocations alone, which no call waits for
+            overrides = {"state": {"redis_url": store.url, **state}, "quota_scope": "worker"}
             targets.append(await stack.enter_async_context(run_target(application, own, overrides)))
         yield targets
 

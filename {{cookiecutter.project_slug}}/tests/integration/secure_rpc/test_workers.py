@@ -44,6 +44,7 @@ CALLERS = 4
 async def served(application: Application, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     settings = {
         "workers": WORKERS,
+        "quota_scope": "worker",
         "standby_worker": True,
         "serving_loop": "grpc",
         "shutdown": {"grace_seconds": 30},
@@ -114,7 +115,7 @@ async def hostile_call(served: Served) -> None:
 
 
 async def test_all_workers_take_calls_and_the_numbers_are_those_of_all(served: Served) -> None:
-    path = 'grpc_server_call_duration_seconds_count{grpc_method="/probe.v1.SteadyService/Get",grpc_status="OK"}'
+    path = 'grpc_server_call_duration_seconds_count{grpc_method="probe.v1.SteadyService/Get",grpc_status="OK"}'
     total = 0
     workers: set[str] = set()
     async with asyncio.timeout(20):

@@ -1,3 +1,4 @@
+import asyncio
 import importlib.util
 import inspect
 import os
@@ -5,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 import typing
 from enum import Enum
 from pathlib import Path
@@ -19,16 +21,20 @@ from typer.testing import CliRunner
 
 from secure_rpc.cli.main import build
 from secure_rpc.client import connect
+from secure_rpc.client_streams import KeptStream, Persistence, Timing
+from secure_rpc.client_streams.kept_stream import BUFFERED_MESSAGES, STEADY_SECONDS
+from secure_rpc.client_streams.persistence import PASSING
 from secure_rpc.dev.authority import client_request
 from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
+from secure_rpc.quota import Quota
 from secure_rpc.settings import Exchange, Settings
 from secure_rpc.state.connection import State
-from secure_rpc.quota import Quota
 from secure_rpc.testing.service import run_service
 
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2 as pb
 from {{ cookiecutter.package_name }}.v1 import {{ cookiecutter.__resource_file }}_pb2_grpc as pb_grpc
+from support.clocks import until
 
 EXAMPLES = Path("docs/examples")
 
@@ -139,6 +145,92 @@ async def test_the_example_client_calls_the_service_by_name_and_by_address(
                 stub: Any = health_pb2_grpc.HealthStub(channel)
                 answer = await stub.Check(health_pb2.HealthCheckRequest())
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_page_on_calling_quotes_the_client_that_waits_as_it_is() -> None:
+    page = Path("docs/calling.md").read_text()
+    [quoted] = re.findall(r"```python\n(async def create.*?)```", page, re.DOTALL)
+    assert quoted in (EXAMPLES / "waiting_client.py").read_text()
+
+
+async def test_the_example_client_waits_as_it_is_told(application: Application, tmp_path: Path) -> None:
+    quotas = {"default": {"calls": 1, "period_seconds": 0.3}}
+    async with run_service(application, tmp_path, {"quotas": quotas}) as service:
+        stub: Any = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
+        create = load_example("waiting_client").create
+        for _ in range(3):
+            request = pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x")
+            assert await create(stub.Create{{ cookiecutter.resource_name }}, request)
+
+
+def test_the_pages_on_streams_and_calling_quote_the_watcher_as_it_is() -> None:
+    example = (EXAMPLES / "watching_client.py").read_text()
+    for page, first in (("streams.md", "async def watch"), ("calling.md", "    async with changes")):
+        [quoted] = re.findall(rf"```python\n({first}.*?)```", Path("docs", page).read_text(), re.DOTALL)
+        assert quoted in example
+
+
+def test_the_page_on_streams_has_every_argument_and_what_it_says_of_waits() -> None:
+    page = Path("docs/streams.md").read_text()
+    rows = re.findall(r"^\| `([a-z_]+)` \| (required|`.*?`) \|", page, re.MULTILINE)
+    needed = inspect.Parameter.empty
+    shown = {"after": "`0`", "persistence": "`Persistence()`", "timing": "`Timing()`"}
+    assert rows == [
+        (name, "required" if each.default is needed else shown.get(name, f"`{each.default}`"))
+        for name, each in inspect.signature(KeptStream).parameters.items()
+    ]
+    waits = Persistence()
+    for said in (
+        f"up to {waits.first_seconds} s at first",
+        f"{waits.longest_seconds:.0f} s at most",
+        f"After {waits.attempts} attempts, or {waits.wait_seconds:.0f} s of waiting",
+        f"At most {BUFFERED_MESSAGES} messages wait",
+        f"that lasts {STEADY_SECONDS:.0f} s",
+        "a fifth to a tenth of a call's life",
+    ):
+        assert said in " ".join(page.split())
+    for code in set(grpc.StatusCode) - PASSING - {grpc.StatusCode.OK}:
+        assert code.name in page.split("## Clients")[1]
+    assert Timing().ahead == 1 / 5
+
+
+async def test_the_example_watcher_goes_on_past_its_tokens_and_sees_each_change_once(
+    application: Application, tmp_path: Path
+) -> None:
+    watch = load_example("watching_client").watch
+    no_leeway = {"authentication": {"issuers": [{"leeway_seconds": 0}]}}
+    async with run_service(application, tmp_path, no_leeway) as service:
+        leaf = service.issue(client_request("developer", service.trust_domain))
+        leaf.write(tmp_path / "tls.crt", tmp_path / "tls.key")
+        channel = connect(
+            service.target,
+            certificate_file=tmp_path / "tls.crt",
+            key_file=tmp_path / "tls.key",
+            ca_file=service.files.ca_certificate,
+            token=lambda: service.token_of("bob", exp=int(time.time()) + 3),
+        )
+        stub = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
+
+        def extensions() -> float:
+            return service.metric("secure_rpc_session_refreshes_total", result="extended")
+
+        async def another_extension(before: float) -> None:
+            await until(lambda: extensions() > before, within_seconds=20)
+
+        seen: asyncio.Queue[pb.Watch{{ cookiecutter.resource_plural }}Response] = asyncio.Queue()
+        async with channel, asyncio.timeout(30):
+            watching = asyncio.create_task(watch(channel, "acme", seen.put))
+            for number in range(1, 4):
+                await stub.Create{{ cookiecutter.resource_name }}(
+                    pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="x"),
+                )
+                assert (await seen.get()).sequence == number
+                await another_extension(extensions())
+            assert seen.empty()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        ended = [record for record in await service.audit_records() if "Watch" in record["method"]]
+        assert [record["code"] for record in ended] == ["CANCELLED"]
 
 
 def test_the_page_on_calling_has_every_argument_and_its_default() -> None:

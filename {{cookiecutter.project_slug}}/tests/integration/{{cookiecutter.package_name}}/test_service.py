@@ -65,6 +65,40 @@ async def test_a_watcher_sees_what_there_is_and_what_is_new(client_as: ClientAs)
     call.cancel()
 
 
+async def test_a_watcher_goes_on_after_the_last_that_it_has_seen(client_as: ClientAs) -> None:
+    admin, reader = stub_of(client_as("alice")), stub_of(client_as("bob"))
+    for tenant, title in (("acme", "one"), ("globex", "not ours"), ("acme", "two"), ("acme", "three")):
+        await admin.Create{{ cookiecutter.resource_name }}(
+            pb.Create{{ cookiecutter.resource_name }}Request(tenant=tenant, title=title),
+        )
+    seen = []
+    for after in (0, 1, 3):
+        call = reader.Watch{{ cookiecutter.resource_plural }}(
+            pb.Watch{{ cookiecutter.resource_plural }}Request(tenant="acme", after=after),
+        )
+        if after == 3:
+            await admin.Create{{ cookiecutter.resource_name }}(
+                pb.Create{{ cookiecutter.resource_name }}Request(tenant="acme", title="four"),
+            )
+        found = await anext(aiter(call))
+        seen.append((found.sequence, found.{{ cookiecutter.__resource_file }}.title))
+        call.cancel()
+    assert seen == [(1, "one"), (2, "two"), (4, "four")]
+
+
+@pytest.mark.parametrize(
+    ("after", "code"),
+    [(1, grpc.StatusCode.OUT_OF_RANGE), (-1, grpc.StatusCode.INVALID_ARGUMENT)],
+)
+async def test_a_watcher_cannot_go_on_after_what_is_not_there(
+    client_as: ClientAs, after: int, code: grpc.StatusCode
+) -> None:
+    call = stub_of(client_as("bob")).Watch{{ cookiecutter.resource_plural }}(
+        pb.Watch{{ cookiecutter.resource_plural }}Request(tenant="acme", after=after),
+    )
+    assert await call.code() is code
+
+
 async def test_an_import_takes_all_and_a_sync_answers_each(client_as: ClientAs) -> None:
     stub = stub_of(client_as("alice"))
     wanted = [

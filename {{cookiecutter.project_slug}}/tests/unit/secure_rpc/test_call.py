@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from secure_rpc import errors
-from secure_rpc.call import CLOCK_TOLERANCE_SECONDS, Call, Contract, Method, Patience, Peer, Principal
+from secure_rpc.call import Call, Contract, Method, Patience, Peer, Principal
+from secure_rpc.outcome import CLOCK_TOLERANCE_SECONDS
 
 C = grpc.StatusCode
 PATH = "/probe.v1.ProbeService/Unary"

@@ -303,3 +303,44 @@ def test_tokens_need_an_issuer(file: Path) -> None:
 def test_what_is_no_map_is_refused(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
     assert problems(file) == ["settings.yaml: is no map of settings; see docs/settings.md"]
+
+
+# --- who can reach the numbers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464", "metrics.example.org:9464"])
+def test_numbers_that_anybody_could_read_keep_the_service_from_starting(file: Path, address: str) -> None:
+    write(file, with_setting("listen.admin_address", address))
+    [found] = problems(file)
+    assert found.startswith("settings.yaml:")
+    assert f'"admin_address" {address} can be reached from elsewhere, in plaintext' in found
+    assert '"admin.tls: true"' in found
+    assert '"listen.probe_address" for the kubelet' in found
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.1.2.3:9464", "[::1]:9464", "localhost:9464"])
+def test_on_loopback_the_numbers_need_no_tls(file: Path, address: str) -> None:
+    write(file, with_setting("listen.admin_address", address))
+    assert load(file).listen.admin_address == address
+
+
+@pytest.mark.parametrize(
+    ("admin", "told"),
+    [
+        ({"tls": True}, "come together: name the SPIFFE IDs that may scrape"),
+        ({"allowed_workloads": ["spiffe://example.org/a"]}, "come together"),
+        ({"tls": True, "allowed_workloads": ["prometheus"]}, "a SPIFFE ID begins with spiffe://"),
+    ],
+)
+def test_tls_of_the_admin_port_answers_those_who_are_named(file: Path, admin: Any, told: str) -> None:
+    write(file, with_setting("admin", admin))
+    [found] = problems(file)
+    assert '"admin"' in found
+    assert told in found
+
+
+def test_with_tls_the_numbers_may_be_anywhere(file: Path) -> None:
+    settings = with_setting("admin", {"tls": True, "allowed_workloads": ["spiffe://example.org/a"]})
+    settings["listen"] = {"admin_address": "0.0.0.0:9464"}
+    write(file, settings)
+    assert load(file).admin.tls

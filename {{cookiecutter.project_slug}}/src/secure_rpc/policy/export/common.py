@@ -57,6 +57,12 @@ class Rule(NamedTuple):
     paths: tuple[str, ...]
     needs: tuple[tuple[Clause, ...], ...]  # of each, one clause must fit
     public: bool = False  # then nothing is needed
+    any_caller: bool = False  # nothing of the policy is needed
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether a mesh lets everybody in whom it knows."""
+        return self.public or self.any_caller
 
 
 class Inexpressible(NamedTuple):
@@ -131,13 +137,20 @@ def access_of(
     for entry in entries:
         for permission in entry.permissions:
             given.setdefault(permission, set()).add(_clause(entry))
-    by_asked: dict[tuple[bool, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    by_asked: dict[tuple[bool, bool, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for path, contract in sorted(contracts.items()):
-        asked = (contract.public, tuple(sorted(contract.permissions)), tuple(sorted(contract.any_permissions)))
+        every, any_of = (tuple(sorted(names)) for names in (contract.permissions, contract.any_permissions))
+        asked = contract.public, contract.any_caller, every, any_of
         by_asked.setdefault(asked, []).append(path)
     rules = [
-        Rule(_in_words(public, every, any_of), tuple(paths), () if public else _needs(every, any_of, given), public)
-        for (public, every, any_of), paths in by_asked.items()
+        Rule(
+            _in_words(every, any_of, public=public, any_caller=any_caller),
+            tuple(paths),
+            _needs(every, any_of, given),
+            public,
+            any_caller,
+        )
+        for (public, any_caller, every, any_of), paths in by_asked.items()
     ]
     issuers = tuple(issuers)
     wanted = frozenset(
@@ -148,7 +161,7 @@ def access_of(
         *_lost_of_methods(contracts),
         *_lost_of_issuers(issuers),
     ]
-    is_open = {rule: rule.public or (bool(rule.needs) and all(rule.needs)) for rule in rules}
+    is_open = {rule: rule.is_open or (bool(rule.needs) and all(rule.needs)) for rule in rules}
     return Access(
         rules=tuple(rule for rule in rules if is_open[rule]),
         closed=tuple(sorted(path for rule in rules if not is_open[rule] for path in rule.paths)),
@@ -180,9 +193,9 @@ def _clause(entry: Entry) -> Clause:
     return Clause(entry.issuer, entry.subject, entry.group, entry.workload)
 
 
-def _in_words(public: bool, every: tuple[str, ...], any_of: tuple[str, ...]) -> str:  # noqa: FBT001  # as contracts say
-    if public:
-        return "public"
+def _in_words(every: tuple[str, ...], any_of: tuple[str, ...], *, public: bool, any_caller: bool) -> str:
+    if public or any_caller:
+        return "public" if public else "any caller"
     one_of = f"one of {', '.join(any_of)}" if any_of else ""
     return " and ".join(part for part in (*every, one_of) if part) or "no permission"
 
@@ -232,6 +245,13 @@ def _lost_of_bindings(entries: Iterable[Entry]) -> Iterator[Inexpressible]:
 
 def _lost_of_methods(contracts: Mapping[str, Contract]) -> Iterator[Inexpressible]:
     for path, contract in sorted(contracts.items()):
+        if contract.any_caller:
+            yield Inexpressible(
+                path,
+                "any caller whose identity is verified",
+                "a mesh does not know which credentials that takes",
+                f"exported for whomever the mesh lets in; {SERVICE_DECIDES} who shows too little",
+            )
         if contract.replay_protected:
             yield Inexpressible(
                 path,

@@ -68,7 +68,7 @@ class _Writer:
         """Return an RBAC policy; its principals are alternatives."""
         paths = [{"header": {"name": ":path", "string_match": {"exact": path}}} for path in rule.paths]
         needs = [[self._principal(clause) for clause in need] for need in rule.needs]
-        if rule.public:
+        if rule.is_open:
             principals = [{"any": True}]
         elif len(needs) == 1:
             principals = needs[0]

@@ -106,7 +106,7 @@ class _Writer:
 
     def rules(self, rule: Rule) -> tuple[list[dict[str, Any]], tuple[Inexpressible, ...]]:
         """Return the rules for methods that ask for the same, and what they do not say."""
-        if rule.public:
+        if rule.is_open:
             return [_Line((), (), without_token=False, conditions=(), merged="").rule(rule.paths)], ()
         terms, lost = terms_of(rule)
         merged: dict[_Line, dict[str, None]] = {}

@@ -37,7 +37,7 @@ def export(access: Access, target: Target) -> Export:
     names: set[str] = set()
     for rule in access.rules:
         identities: set[str] = {ANY}
-        if not rule.public:
+        if not rule.is_open:
             terms, missed = terms_of(rule)
             identities = {_identity(term) for term in terms}
             lost += missed

@@ -29,6 +29,7 @@ def test_a_record_says_who_did_what_to_whose_data_and_how_it_ended(record: MakeR
         "peer": "ipv4:127.0.0.1:1",
         "duration_us": 1500,
         "fields": {"title": "a book"},
+        "trace_id": "",
     }
 
 

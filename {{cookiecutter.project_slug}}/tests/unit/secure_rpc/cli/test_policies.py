@@ -32,7 +32,7 @@ def test_check_says_what_it_saw(shell: Shell) -> None:
     done = shell.run("check")
     assert (done.code, done.err) == (0, "")
     assert re.sub(r"\b[0-9a-f]{12}\b", "HASH", done.out).splitlines() == [
-        "policy.yaml: policy HASH, 1 role, 1 binding, 1 permission given, for 14 methods",
+        "policy.yaml: policy HASH, 1 role, 1 binding, 1 permission given, for 15 methods",
         "next.yaml: candidate HASH, for 5 % of callers",
         "policy_test.yaml: 5 cases, 22 calls",
         "no warnings",
@@ -196,6 +196,10 @@ def test_who_can_names_each_description_and_where_it_stands(shell: Shell) -> Non
     )
     assert len(other) == 2
     assert "everybody with a trusted certificate" in shell.run("who-can", "Public").out
+    assert "open to any caller whose identity is verified" in shell.run("who-can", "Refresh").out
+    explained = shell.run("explain", "mallory", "Refresh").out
+    assert "ALLOWED" in explained
+    assert "which bindings give that" not in explained
     shell.write("none.yaml", "version: 1\nroles: {}\n")
     assert shell.run("who-can", "Unary", "--file", "none.yaml").out == "nobody may call /probe.v1.ProbeService/Unary\n"
 

@@ -27,8 +27,9 @@ from secure_rpc.identity.shared_revocations import (
     share,
     take_back,
 )
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.connection import State
-from secure_rpc.state.redis import Store, StoreUnavailable
+from secure_rpc.state.redis import Store
 from secure_rpc.state.versioned_hash import VersionedHash
 
 from support.clocks import Clock

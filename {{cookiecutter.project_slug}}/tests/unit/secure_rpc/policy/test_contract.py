@@ -107,6 +107,14 @@ def test_a_rule_in_proto_and_settings_is_refused(method: MakeMethod) -> None:
             Access(public=True, quota_class="bulk"),
             "is public, so its quota_class would count for nobody; remove one of the two",
         ),
+        (
+            Access(any_caller=True, tenant_field="tenant"),
+            "is open to any caller, so nobody is given the tenants that its tenant_field names; name a permission",
+        ),
+        (
+            Access(any_caller=True, permissions=["things.read"]),
+            "is open to any caller, and says who may call it besides; keep one of the two",
+        ),
         (Access(), 'asks for no permission; name one, or say "any_caller: true" or "public: true" if that is meant'),
         (
             Access(tenant_field="tenant"),
@@ -149,6 +157,11 @@ def test_a_rule_in_proto_and_settings_is_refused(method: MakeMethod) -> None:
 )
 def test_a_rule_that_would_not_do_is_refused_with_a_remedy(method: MakeMethod, access: Access, told: str) -> None:
     assert problem(method(access)) == f"{PATH}: {told}"
+
+
+def test_a_contract_of_the_settings_can_open_a_method_to_any_caller() -> None:
+    known = contracts({HEALTH: ForeignContract(any_caller=True)})
+    assert known.of(HEALTH, None) == Contract(any_caller=True)
 
 
 def test_a_contract_for_a_method_that_does_not_exist_is_refused() -> None:

@@ -12,6 +12,7 @@ from secure_rpc.call import Method
 from secure_rpc.policy.cases import parse
 from secure_rpc.policy.coverage import Report, Subject, run
 from secure_rpc.policy.document import PolicyDocument
+from secure_rpc.policy.engine import ANY_CALLER
 from secure_rpc.policy.questions import PUBLIC, method_named
 
 from support.policy_ground import CASES, asks, ground_in, policy_of
@@ -64,6 +65,13 @@ def test_a_public_method_is_allowed_and_need_not_be_spoken_of(tmp_path: Path) ->
     cases = CASES + "  - { principals: mallory, methods: Public, expect: deny }\n"
     [failure] = tried(tmp_path, CALLERS, cases=cases).failures
     assert failure.answer.rule == PUBLIC
+
+
+def test_a_method_open_to_any_caller_is_allowed_and_need_not_be_spoken_of(tmp_path: Path) -> None:
+    assert tried(tmp_path, CALLERS).good
+    cases = CASES + "  - { principals: mallory, methods: Refresh, expect: deny }\n"
+    [failure] = tried(tmp_path, CALLERS, cases=cases).failures
+    assert failure.answer.rule == ANY_CALLER
 
 
 def test_a_method_without_an_allow_or_a_deny_is_missed_and_a_case_is_proposed(tmp_path: Path) -> None:

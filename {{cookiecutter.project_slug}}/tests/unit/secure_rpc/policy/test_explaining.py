@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from secure_rpc.call import Contract, Principal
 from secure_rpc.policy.conditions import Asked
 from secure_rpc.policy.document import PolicyDocument
-from secure_rpc.policy.engine import Engine
+from secure_rpc.policy.engine import ANY_CALLER, Engine
 from secure_rpc.policy.entries import entries_of
 from secure_rpc.policy.explaining import Explanation, explain
 from secure_rpc.policy.questions import method_named
@@ -101,3 +101,8 @@ def test_what_hangs_on_the_request_is_open_until_there_is_one(tmp_path: Path) ->
 def test_a_public_method_asks_for_nothing(tmp_path: Path) -> None:
     found = explained(tmp_path, {"principals": [CALLERS]}, Principal(), method="Public")
     assert (found.allowed, found.decision, found.near) == (True, None, ())
+
+
+def test_a_method_open_to_any_caller_is_allowed_to_whoever_is_verified(tmp_path: Path) -> None:
+    found = explained(tmp_path, {"principals": [CALLERS]}, Principal(), method="Refresh")
+    assert (found.allowed, found.rule, found.near) == (True, ANY_CALLER, ())

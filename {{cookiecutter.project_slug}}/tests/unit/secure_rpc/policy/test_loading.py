@@ -40,6 +40,9 @@ POLICY = {
 }
 
 
+QUOTAS = {"default": {"calls": 5}, "bulk": {"calls": 1, "period_seconds": 2.5, "burst": 3}}
+
+
 def write(folder: Path, data: object, name: str = "policy.yaml") -> PolicyText:
     (folder / name).write_text(yaml.dump(data, Dumper=yaml.CSafeDumper), encoding="utf-8")
     return PolicyText.of(folder / name)
@@ -56,8 +59,9 @@ def test_entries_survive_the_way_through_json(tmp_path: Path) -> None:
     assert len(entries) == 2
     permissions = {"reader": frozenset({"things.read"}), "writer": frozenset({"things.read"})}
     there = orjson.loads(orjson.dumps(to_plain(entries)))
-    assert from_plain(there, permissions) == entries
-    assert all(isinstance(entry, Entry) for entry in from_plain(there, permissions))
+    found = from_plain(there, permissions, {})
+    assert found == entries
+    assert all(isinstance(entry, Entry) for entry in found)
 
 
 async def test_what_comes_from_the_child_decides_as_what_is_read_here(tmp_path: Path) -> None:
@@ -72,6 +76,16 @@ async def test_what_comes_from_the_child_decides_as_what_is_read_here(tmp_path: 
     for name in ("user-0", "user-999", "user-1000", ""):
         who = Principal("spiffe://example.org/x", ISSUER if name else "", name, groups=frozenset({"g"} if name else ()))
         assert engine.decide(who, READ) == here.decide(who, READ)
+
+
+async def test_quotas_come_from_the_child_as_they_are_read_here(tmp_path: Path) -> None:
+    roles = {"reader": {"permissions": ["things.read"], "quotas": QUOTAS}, "writer": {"includes": ["reader"]}}
+    text = write(tmp_path, {**POLICY, "roles": roles})
+    engine, _ = await load_beside(text, KNOWN._replace(quota_classes=["default", "bulk"]), Conditions())
+    who = Principal("spiffe://example.org/ns/a")
+    found = engine.decide(who, READ).quotas
+    assert found == Engine.of(load(text.path)).decide(who, READ).quotas
+    assert (found["default"].calls, found["bulk"].period_seconds, found["bulk"].burst) == (5, 2.5, 3)
 
 
 async def test_the_changes_are_told_up_to_a_limit(tmp_path: Path) -> None:

@@ -44,11 +44,12 @@ def test_each_cell_says_what_holds_and_on_what_it_depends(
     tmp_path: Path, bindings: list[dict[str, Any]], without_tenant: str, with_tenant: str
 ) -> None:
     ground = ground_in(tmp_path)
-    methods = [method_named(name, ground.methods) for name in ("Unary", "TenantUnary", "Public")]
+    methods = [method_named(name, ground.methods) for name in ("Unary", "TenantUnary", "Public", "Refresh")]
     document = policy_of({"caller": ["probe.call"]}, *bindings)
     found = matrix(document, ground.conditions, {"alice": ALICE}, methods, NOW)
-    assert list(map(str, found.rows["alice"])) == [without_tenant, with_tenant, "✓ allow: public"]
-    assert found.methods == ("Unary", "TenantUnary", "Public")
+    said = [without_tenant, with_tenant, "✓ allow: public", "✓ allow: any caller"]
+    assert list(map(str, found.rows["alice"])) == said
+    assert found.methods == ("Unary", "TenantUnary", "Public", "Refresh")
 
 
 def test_the_page_stands_by_itself_and_reads_without_colours() -> None:

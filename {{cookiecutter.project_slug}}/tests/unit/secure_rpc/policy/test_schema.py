@@ -15,7 +15,9 @@ from secure_rpc.policy.schema import SCHEMAS, Names, schema, text
 from support.policy_ground import CASES, POLICY
 
 KEPT = Path(schemas.__file__).parent
-NAMES = Names(permissions=["x.read"], issuers=["https://i"], roles=["reader"], methods=["Get"], principals=["alice"])
+NAMES = Names(
+    permissions=["x.read"], issuers=["https://i"], roles=["reader"], methods=["Get"], principals=["alice"]
+)._replace(quota_classes=["default", "bulk"])
 
 
 def plain(yaml_text: str) -> Any:
@@ -55,6 +57,8 @@ def policy(role: dict[str, Any] | None = None, who: dict[str, Any] | None = None
         {"version": 1},
         policy({"permissons": ["x.read"]}),
         policy({"permissions": ["read"]}),
+        policy({"quotas": {"default": {"calls": 0}}}),
+        policy({"quotas": {"default": {"cals": 1}}}),
         policy(who={"group": "g"}),
         policy(who={"issuer": "https://i"}),
         policy(who={"isuer": "https://i", "group": "g"}),
@@ -73,6 +77,8 @@ def test_what_the_loader_refuses_is_underlined(wrong: dict[str, Any]) -> None:
 def test_the_schema_of_a_service_knows_its_permissions_and_issuers() -> None:
     assert faults("policy", policy(), NAMES) == []
     assert faults("policy", policy({"permissions": ["x.raed"]}), NAMES) == ["$.roles.reader.permissions[0]"]
+    assert faults("policy", policy({"quotas": {"bulk": {"calls": 1}}}), NAMES) == []
+    assert faults("policy", policy({"quotas": {"blk": {"calls": 1}}}), NAMES) == ["$.roles.reader.quotas"]
     assert faults("policy", policy(who={"issuer": "https://j", "group": "g"}), NAMES) == [
         "$.bindings[0].principals[0].issuer"
     ]

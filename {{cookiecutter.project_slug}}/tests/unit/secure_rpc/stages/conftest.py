@@ -17,9 +17,20 @@ class Context:
 
     address: str
     tls: dict[str, list[bytes]] = field(default_factory=dict)
+    remaining_seconds: float | None = None
+    trailers: Metadata = ()
 
     def peer(self) -> str:
         return self.address
+
+    def time_remaining(self) -> float | None:
+        return self.remaining_seconds
+
+    def trailing_metadata(self) -> Metadata:
+        return self.trailers
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        self.trailers = tuple(metadata)
 
     def auth_context(self) -> dict[str, list[bytes]]:
         return self.tls

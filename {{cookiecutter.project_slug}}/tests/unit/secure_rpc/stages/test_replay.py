@@ -10,6 +10,7 @@ import pytest
 
 from secure_rpc import errors
 from secure_rpc.call import Call, Method, Principal
+from secure_rpc.stages.once import Once
 from secure_rpc.stages.replay import Replay
 from secure_rpc.state.memory import MemoryNonces
 
@@ -29,10 +30,12 @@ class World:
     call: MakeCall
     now: float = START
     size: int = 100
+    began: float = 0.0
     taken: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.stage = Replay(MemoryNonces(self.size, lambda: self.now), WINDOW, lambda: self.now)
+        nonces = MemoryNonces(self.size, lambda: self.now, began_seconds=self.began)
+        self.stage = Replay(Once(nonces, WINDOW, lambda: self.now))
 
     async def attempt(self, nonce: str = NONCE, sent: float | str | None = None, principal: Principal = ALICE) -> str:
         """Return the reason of the refusal, "" where the call was taken."""
@@ -61,7 +64,7 @@ def world(method: MakeMethod, call: MakeCall) -> World:
 
 
 def test_methods_that_do_not_ask_for_it_do_without(method: MakeMethod) -> None:
-    assert Replay(MemoryNonces(), WINDOW).bind(method()) is None
+    assert Replay(Once(MemoryNonces(), WINDOW)).bind(method()) is None
 
 
 async def test_a_call_is_taken_once(world: World) -> None:
@@ -141,3 +144,11 @@ async def test_a_full_store_takes_no_call_that_it_could_not_recognize_again(meth
 async def test_a_stale_call_does_not_use_up_its_nonce(world: World) -> None:
     assert await world.attempt(sent=START - 2 * WINDOW) == "FAILED_PRECONDITION REPLAY_PROOF_STALE"
     assert await world.attempt() == ""
+
+
+async def test_a_call_that_was_stamped_before_anything_was_remembered_may_have_been_made_before(
+    method: MakeMethod, call: MakeCall
+) -> None:
+    world = World(method(replay_protected=True), call, began=START)
+    assert await world.attempt(sent=START - 0.000_001) == "FAILED_PRECONDITION REPLAY_PROOF_STALE"
+    assert await world.attempt("another-0123456789", sent=START) == ""

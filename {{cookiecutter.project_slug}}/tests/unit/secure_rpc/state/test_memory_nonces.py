@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.memory import MemoryNonces
-from secure_rpc.state.nonces import StoreUnavailable
 
 LIFETIME = 600.0
 

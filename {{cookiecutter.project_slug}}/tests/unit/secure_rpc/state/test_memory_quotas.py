@@ -79,6 +79,26 @@ async def test_callers_and_classes_do_not_share_a_quota() -> None:
     assert await taken(quotas, quota, 5, key("alice", "bulk")) == 2
 
 
+async def test_another_quota_counts_from_the_next_call_on_and_no_wait_is_left_of_the_one_before() -> None:
+    clock, slow, fast = Clock(), Quota(calls=1, period_seconds=1_000_000), Quota(calls=2)
+    quotas = MemoryQuotas(clock=clock)
+    assert await taken(quotas, slow, 2) == 1
+    assert await quotas.take(key(), fast) == pytest.approx(0.5)
+    clock.now += 1
+    assert await taken(quotas, fast, 5) == 2
+
+
+async def test_what_remains_is_what_could_be_taken_now() -> None:
+    clock, quota = Clock(), Quota(calls=4, period_seconds=2)
+    quotas = MemoryQuotas(clock=clock)
+    assert quotas.remaining(key(), quota) == 4
+    for left in (3, 2, 1, 0, 0):
+        await quotas.take(key(), quota)
+        assert quotas.remaining(key(), quota) == left
+    clock.now += 0.5
+    assert quotas.remaining(key(), quota) == 1
+
+
 async def test_a_quota_without_practical_end_lets_all_calls_through() -> None:
     quotas = MemoryQuotas(clock=lambda: 1e6)  # adding the cost of one call to it changes nothing
     assert await taken(quotas, Quota(calls=10**12), 50) == 50

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from secure_rpc.method import Method, Patience
 from secure_rpc.telemetry.aggregation import Snapshot, merge, remaining, render, snapshot
 from secure_rpc.telemetry.metrics import Metrics
 
@@ -89,6 +92,8 @@ def test_every_gauge_of_ours_has_a_rule_that_needs_no_label() -> None:
 
 def test_a_snapshot_is_as_much_as_the_registry_would_have_told() -> None:
     metrics = Metrics()
-    metrics.duration_of("/a/B", "OK").observe(0.2)
-    metrics.refusals_of("/a/B", "NO").inc()
-    assert render(snapshot(metrics.registry)) == metrics.render()
+    counted = metrics.calls.of(Method("/a/B", Patience(1)))
+    counted.ended(grpc.StatusCode.OK, 0.2, "a" * 32)
+    counted.refused(grpc.StatusCode.NOT_FOUND, "NO")
+    metrics.refresh()
+    assert render(snapshot(metrics.registry)) == generate_latest(metrics.registry)  # type: ignore[no-untyped-call]

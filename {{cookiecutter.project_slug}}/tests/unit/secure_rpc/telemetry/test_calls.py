@@ -43,13 +43,13 @@ def record(code: grpc.StatusCode = C.OK, **said: Any) -> CallRecord:
     return CallRecord(**(usual | said))
 
 
-def counted(metrics: Metrics, code: grpc.StatusCode, method: str = METHOD.path) -> float:
+def counted(metrics: Metrics, code: grpc.StatusCode, method: str = METHOD.path[1:]) -> float:
     labels = {"grpc_method": method, "grpc_status": code.name}
     return metrics.registry.get_sample_value("grpc_server_call_duration_seconds_count", labels) or 0
 
 
-def refused(metrics: Metrics, reason: str, method: str = METHOD.path) -> float:
-    labels = {"grpc_method": method, "reason": reason}
+def refused(metrics: Metrics, code: grpc.StatusCode, reason: str = "", method: str = METHOD.path[1:]) -> float:
+    labels = {"grpc_method": method, "grpc_status": code.name, "reason": reason or code.name}
     return metrics.registry.get_sample_value("secure_rpc_refusals_total", labels) or 0
 
 
@@ -69,6 +69,7 @@ def test_a_line_says_who_called_what_and_how_it_ended(lines: list[EventDict]) ->
             "rule": "bindings[0] reader",
             "peer": "ipv4:127.0.0.1:1",
             "call_id": "c-1",
+            "trace_id": "",
             "latency_ms": 1.234,
         }
     ]
@@ -100,7 +101,7 @@ def test_a_refusal_is_logged_and_counted_whatever_the_share(
     for _ in range(10):
         reporter.add(record(code))
     assert len(lines) == 10
-    assert refused(metrics, code.name) == counted(metrics, code) == 10
+    assert refused(metrics, code) == counted(metrics, code) == 10
 
 
 def test_calls_that_ended_well_are_logged_by_the_share_and_counted_all(lines: list[EventDict]) -> None:
@@ -128,7 +129,7 @@ def test_a_refusal_counts_by_the_reason_that_the_platform_gave() -> None:
     reporter.add(record(C.UNAUTHENTICATED, reason="TOKEN_EXPIRED"))
     reporter.add(record(C.UNAUTHENTICATED, reason="TOKEN_EXPIRED"))
     reporter.add(record(C.NOT_FOUND))
-    assert (refused(metrics, "TOKEN_EXPIRED"), refused(metrics, "NOT_FOUND")) == (2, 1)
+    assert (refused(metrics, C.UNAUTHENTICATED, "TOKEN_EXPIRED"), refused(metrics, C.NOT_FOUND)) == (2, 1)
 
 
 def test_the_path_of_an_unknown_method_is_logged_and_is_no_label(lines: list[EventDict]) -> None:
@@ -137,7 +138,7 @@ def test_the_path_of_an_unknown_method_is_logged_and_is_no_label(lines: list[Eve
     for number in range(5):
         reporter.add(record(C.UNIMPLEMENTED, method=Method("", Patience(1)), path=f"/no/{number}"))
     assert [line["method"] for line in lines] == [f"/no/{number}" for number in range(5)]
-    assert counted(metrics, C.UNIMPLEMENTED, "other") == refused(metrics, "UNIMPLEMENTED", "other") == 5
+    assert counted(metrics, C.UNIMPLEMENTED, "other") == refused(metrics, C.UNIMPLEMENTED, method="other") == 5
 
 
 @pytest.mark.usefixtures("lines")

@@ -11,11 +11,12 @@ import orjson
 import pytest
 import structlog
 
-from secure_rpc.telemetry.logging import REDACTED, SECRET_KEYS, LogFormat, configure
+from secure_rpc.telemetry.logging import LogFormat, configure
+from secure_rpc.telemetry.redaction import REDACTED, SECRET_KEYS
 
 from support import logs
+from support.logs import ORIGIN, lines_of
 
-ORIGIN = {"service": "orders", "environment": "test", "cluster": "", "deployment_id": "d-1"}
 SECRET = "hunter2"  # noqa: S105  # what may stand in no line
 
 
@@ -23,13 +24,6 @@ SECRET = "hunter2"  # noqa: S105  # what may stand in no line
 def _as_it_was() -> Iterator[None]:
     with logs.as_they_were():
         yield
-
-
-def lines_of(write: Callable[[], object], *, log_format: LogFormat = LogFormat.JSON, level: str = "info") -> list[str]:
-    stream = io.StringIO()
-    configure(log_format, level, ORIGIN, stream)
-    write()
-    return stream.getvalue().splitlines()
 
 
 def json_of(write: Callable[[], object]) -> dict[str, Any]:

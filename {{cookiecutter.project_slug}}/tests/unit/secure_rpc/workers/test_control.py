@@ -46,7 +46,7 @@ def placed(answer: bytes, settings: Settings) -> tuple[dict[str, Any], Settings]
 
 def test_a_worker_tells_its_plan_and_takes_its_place(tmp_path: Path) -> None:
     settings = settings_with(workers=3, audit={"file": tmp_path / "audit.log"})
-    answer = {"slot": 2, "address": "127.0.0.1:4711", "admin_port": 9464}
+    answer = {"slot": 2, "address": "127.0.0.1:4711", "admin_port": 9464, "probe_port": 0}
     told, result = placed(json.dumps(answer).encode() + b"\n", settings)
     assert (told["plan"]["workers"], told["plan"]["address"]) == (3, settings.listen.address)
     assert (result.listen.address, result.audit.file) == ("127.0.0.1:4711", tmp_path / "audit.2.log")

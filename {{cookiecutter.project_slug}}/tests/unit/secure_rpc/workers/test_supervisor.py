@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from secure_rpc.admin import Exposure
 from secure_rpc.workers import process, reporting, supervisor
 from secure_rpc.workers.supervisor import Supervisor, pause_seconds
 
@@ -41,7 +42,7 @@ class Supervised:
             "workers": 1,
             "standby": False,
             "address": "127.0.0.1:0",
-            "admin_address": "127.0.0.1:0",
+            "exposure": Exposure("127.0.0.1:0").as_dict(),
             "stop_seconds": 5.0,
             "log_format": "json",
             "log_level": "critical",
@@ -80,7 +81,7 @@ class Supervised:
                 await asyncio.sleep(0.01)
 
     async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.supervisor._admin_port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.supervisor._admin_ports[0]}") as client:
             return await client.get(path)
 
 
@@ -127,12 +128,18 @@ async def test_a_first_worker_that_cannot_start_ends_it_all_at_once(
     assert (await running.run(), running.starts) == (code, 1)
 
 
-@pytest.mark.parametrize("setting", ["address", "admin_address"])
+@pytest.mark.parametrize("setting", ["address", "admin_address", "probe_address"])
 async def test_an_address_in_use_is_told_by_the_worker_that_read_the_settings(tmp_path: Path, setting: str) -> None:
     server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     async with server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        running = Supervised(tmp_path, [SERVES], **{setting: address})
+        exposed = {"address": "127.0.0.1:0", "probe_address": "", "tls": None}
+        plans: dict[str, dict[str, Any]] = {
+            "address": {"address": address},
+            "admin_address": {"exposure": {**exposed, "address": address}},
+            "probe_address": {"exposure": {**exposed, "probe_address": address}},
+        }
+        running = Supervised(tmp_path, [SERVES], **plans[setting])
         assert (await running.run(), running.starts) == (78, 1)
     assert f"listen.{setting}: {address} cannot be had (Address already in use" in (tmp_path / "refused").read_text()
 

@@ -31,6 +31,17 @@ def test_methods_that_ask_for_the_same_share_a_rule(access: Exporting) -> None:
     assert rules[0].needs == ((Clause(ISSUER.issuer, "alice"),),)
 
 
+def test_methods_open_to_any_caller_have_a_rule_that_is_listed_as_wider(access: Exporting) -> None:
+    made = access(contracts={"/s.S/Refresh": Contract(any_caller=True), "/c.C/C": Contract(public=True)})
+    assert [(rule.asked, rule.paths, rule.public) for rule in made.rules] == [
+        ("public", ("/c.C/C",), True),
+        ("any caller", ("/s.S/Refresh",), False),
+    ]
+    assert made.closed == ()
+    assert "/s.S/Refresh: any caller whose identity is verified" in lost(made)
+    assert "/c.C/C" not in lost(made)
+
+
 def test_of_several_permissions_each_is_needed_but_none_that_another_one_implies(
     policy: Callable[[dict[str, Any]], PolicyDocument],
 ) -> None:

@@ -46,7 +46,7 @@ bindings = st.fixed_dictionaries(
     }
 )
 asked = st.lists(st.sampled_from(PERMISSIONS), max_size=2, unique=True).map(tuple)
-contracts = st.builds(Contract, permissions=asked, any_permissions=asked)
+contracts = st.one_of(st.builds(Contract, permissions=asked, any_permissions=asked), st.just(Contract(any_caller=True)))
 GROUPS = (frozenset[str](), frozenset({"alice"}), frozenset({"two/alice", "a*"}))
 EVERYBODY = [
     *(Principal(workload) for workload in WORKLOADS),

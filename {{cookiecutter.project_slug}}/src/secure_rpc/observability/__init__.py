@@ -1,0 +1,1 @@
+"""Alerts, recording rules, routes and dashboards, built from what a service promises."""

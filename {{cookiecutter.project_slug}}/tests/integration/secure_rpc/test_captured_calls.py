@@ -1,0 +1,100 @@
+"""A call that was captured is refused wherever it is made again: after a restart, and at another replica."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secure_rpc.platform import Application
+
+from support.stores import RealStore, real_store
+from support.target import Target, reason_of, run_target
+
+Metadata = list[tuple[str, str | bytes]]
+OVERRIDES: dict[str, dict[str, Any]] = {"memory": {}, "file": {"replay": {"file": "calls.db"}}}
+
+
+def proof() -> Metadata:
+    return [("request-nonce", secrets.token_urlsafe(16)), ("request-time", f"{time.time():.6f}")]
+
+
+async def made(target: Target, captured: Metadata) -> str:
+    async with target.bare_channel() as channel:
+        told = await target.ask("Protected", channel=channel, metadata=captured)
+    return "taken" if told.code.name == "OK" else f"{told.code.name} {reason_of(told.trailers).reason}"
+
+
+def folders(tmp_path: Path, *names: str) -> list[Path]:
+    made_folders = [tmp_path / name for name in names]
+    for folder in made_folders:
+        folder.mkdir()
+    return made_folders
+
+
+@pytest.mark.parametrize("kept", OVERRIDES)
+async def test_after_a_restart(application: Application, tmp_path: Path, kept: str) -> None:
+    before, after = folders(tmp_path, "before", "after")
+    overrides = OVERRIDES[kept]
+    if kept == "file":
+        overrides = {"replay": {"file": tmp_path / "calls.db"}}
+    async with run_target(application, before, overrides) as target:
+        captured = proof()
+        assert await made(target, captured) == "taken"
+        unused = proof()
+    async with run_target(application, after, overrides) as target:
+        assert await made(target, captured) in {"ALREADY_EXISTS REPLAYED", "FAILED_PRECONDITION REPLAY_PROOF_STALE"}
+        assert target.begun == 0
+        # without a file nobody can tell whether a call that was stamped before the restart was made before it, too
+        assert await made(target, unused) == ("taken" if kept == "file" else "FAILED_PRECONDITION REPLAY_PROOF_STALE")
+        assert await made(target, proof()) == "taken"
+
+
+async def test_at_another_replica_and_after_the_store_was_lost(application: Application, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        store: RealStore = await stack.enter_async_context(real_store(tmp_path / "store"))
+        overrides = {"state": {"redis_url": store.url, "timeout_seconds": 2}}
+        one, other = [
+            await stack.enter_async_context(run_target(application, folder, overrides))
+            for folder in folders(tmp_path, "one", "other")
+        ]
+        captured = proof()
+        assert await made(one, captured) == "taken"
+        assert await made(other, captured) == "ALREADY_EXISTS REPLAYED"
+
+        store.kill()
+        assert await made(one, proof()) == "UNAVAILABLE REPLAY_STORE_UNAVAILABLE"
+        store.start()  # with what it held
+        await store.answers()
+        assert await until_answered(one, captured) == "ALREADY_EXISTS REPLAYED"
+
+        assert one.service.server.platform.store is not None
+        await one.service.server.platform.store.run(lambda client: client.flushall())
+        assert await made(other, captured) == "FAILED_PRECONDITION REPLAY_PROOF_STALE"
+        assert await made(other, captured) == "ALREADY_EXISTS REPLAYED"
+        assert await made(other, proof()) == "taken"
+
+
+async def test_a_store_that_hangs_takes_no_call(application: Application, tmp_path: Path) -> None:
+    async with real_store(tmp_path / "store") as store:
+        overrides = {"state": {"redis_url": store.url}}
+        [folder] = folders(tmp_path, "service")
+        async with run_target(application, folder, overrides) as target:
+            assert await made(target, proof()) == "taken"
+            with store.halted():
+                for _ in range(5):
+                    assert await made(target, proof()) == "UNAVAILABLE REPLAY_STORE_UNAVAILABLE"
+                assert await target.is_served()
+            assert await until_answered(target, proof()) == "taken"
+
+
+async def until_answered(target: Target, metadata: Metadata) -> str:
+    """Return what becomes of a call once the store is asked again."""
+    while True:
+        told = await made(target, metadata)
+        if told != "UNAVAILABLE REPLAY_STORE_UNAVAILABLE":
+            return told
