@@ -20,20 +20,20 @@ PAUSE_SECONDS = 0.02
 Json = dict[str, Any]
 
 
-def installed(folder: Path) -> Path:
-    """Return an environment with what the lock has.
+def installed(folder: Path, lock: Path = LOCK) -> Path:
+    """Return an environment with what a lock has.
 
     Raises:
         CalledProcessError: it cannot be installed.
 
     """
     done = folder / "installed.txt"
-    if not done.is_file() or done.read_bytes() != LOCK.read_bytes():
+    if not done.is_file() or done.read_bytes() != lock.read_bytes():
         uv = shutil.which("uv", path=Path(sys.executable).parent) or "uv"
         subprocess.run([uv, "venv", "-q", "--allow-existing", "-p", sys.executable, folder], check=True)
         python = folder / "bin" / "python"
-        subprocess.run([uv, "pip", "sync", "-q", "--require-hashes", "--python", python, LOCK], check=True)
-        shutil.copy(LOCK, done)
+        subprocess.run([uv, "pip", "sync", "-q", "--require-hashes", "--python", python, lock], check=True)
+        shutil.copy(lock, done)
     return folder
 
 

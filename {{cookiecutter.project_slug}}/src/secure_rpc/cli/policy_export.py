@@ -40,9 +40,12 @@ def register(app: typer.Typer, application_module: str) -> None:
         out: Annotated[Path | None, typer.Option(help="The file; standard output if not given.")] = None,
         namespace: Annotated[str, typer.Option(help="Of the service's pods.")] = "",
         selector: Annotated[list[str] | None, typer.Option(help="A label of the pods, app=orders; several.")] = None,
+        opaque: Annotated[bool, typer.Option(help="Linkerd: the service's own TLS passes through its proxy.")] = False,
     ) -> None:
         """Write the policy as rules of a mesh that stands before the service; what they cannot say goes to stderr."""
         with told_to_people():
+            if opaque and mesh is not Mesh.LINKERD:
+                raise ConfigurationError(f"--opaque: is for Linkerd; {mesh.value} has no such rules: leave it out")
             settings = settings_module.load(config)
             document = policies.load(settings.authorization.policy_file)
             contracts, permissions = contracts_of(load_application(application_module), settings)
@@ -54,7 +57,7 @@ def register(app: typer.Typer, application_module: str) -> None:
                 now_seconds=time.time(),
                 api_keys=settings.authentication.api_keys_file is not None,
             )
-            made = _export(mesh, access, target_of(settings, namespace, selector or []))
+            made = _export(mesh, access, target_of(settings, namespace, selector or []), opaque=opaque)
             text = render(made, access, f"{document.source.path} (version {document.version})")
             if out is None:
                 typer.echo(text, nl=False)
@@ -94,10 +97,10 @@ def target_of(settings: Settings, namespace: str, selector: list[str]) -> Target
     return Target(resource_name(settings.service.name), labels, namespace, port)
 
 
-def _export(mesh: Mesh, access: Access, target: Target) -> Export:
+def _export(mesh: Mesh, access: Access, target: Target, *, opaque: bool) -> Export:
     if mesh is Mesh.ENVOY:
         return envoy.export(access)
-    return istio.export(access, target) if mesh is Mesh.ISTIO else linkerd.export(access, target)
+    return istio.export(access, target) if mesh is Mesh.ISTIO else linkerd.export(access, target, opaque=opaque)
 
 
 def _issuer(issuer: Issuer, *, with_keys: bool) -> TokenIssuer:

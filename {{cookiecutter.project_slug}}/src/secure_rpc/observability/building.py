@@ -14,7 +14,7 @@ from secure_rpc.observability.panels import rendered
 from secure_rpc.observability.routing import routing
 from secure_rpc.observability.rules import rules
 
-RULES, CASES, ROUTING = "rules.yaml", "rules_test.yaml", "alertmanager.yaml"
+RULES, CASES, ROUTING, OPERATED = "rules.yaml", "rules_test.yaml", "alertmanager.yaml", "prometheus-rule.yaml"
 HEADER = f"# Built from {FILE} by `make observability`; changes belong there.\n"
 UNFOLDED = 1_000_000  # lines end where their text does, whatever the service is called
 
@@ -29,12 +29,27 @@ def built(promises: Promises) -> dict[Path, str]:
         Path(RULES): _yaml(rules(promises)),
         Path(CASES): _yaml(cases(promises, RULES)),
         Path(ROUTING): _yaml(routing(promises)),
+        Path(OPERATED): _yaml(operated(promises)),
     }
     all_of_them = dashboards(promises)
     for each in all_of_them:
         content = json.dumps(rendered(each, all_of_them, promises.job), indent=2, ensure_ascii=False)
         found[Path("dashboards") / f"{each.uid.removeprefix('secure-rpc-')}.json"] = content + "\n"
     return found
+
+
+def operated(promises: Promises) -> dict[str, object]:
+    """Return the rules as the Prometheus operator takes them.
+
+    Args:
+        promises: of the service.
+    """
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": promises.job},
+        "spec": rules(promises),
+    }
 
 
 def write(promises: Promises, folder: Path) -> list[Path]:

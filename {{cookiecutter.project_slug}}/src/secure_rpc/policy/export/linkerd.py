@@ -30,9 +30,18 @@ MATCHES_OF_A_RULE, RULES_OF_A_ROUTE = 8, 16  # the Gateway API allows no more
 _SERVICE_ACCOUNT = re.compile(r"spiffe://([^/]+)/ns/([^/]+)/sa/([^/]+)")
 
 
-def export(access: Access, target: Target) -> Export:
-    """Return the documents for the pods of a service."""
-    documents: list[dict[str, Any]] = [_server(target)]
+def export(access: Access, target: Target, *, opaque: bool = False) -> Export:
+    """Return the documents for the pods of a service.
+
+    Args:
+        access: who may call which method.
+        target: whose pods.
+        opaque: the service's own TLS passes through the proxy, which then sees workloads and no methods: it lets in
+            those that may call some method.
+    """
+    if opaque:
+        return _export_opaque(access, target)
+    documents: list[dict[str, Any]] = [_server(target, "gRPC")]
     lost = [*access.inexpressible]
     names: set[str] = set()
     for rule in access.rules:
@@ -45,7 +54,49 @@ def export(access: Access, target: Target) -> Export:
     return Export(documents, [*lost, *_lost(access)])
 
 
-def _server(target: Target) -> dict[str, Any]:
+def _export_opaque(access: Access, target: Target) -> Export:
+    identities: set[str] = set()
+    lost = [*access.inexpressible]
+    for rule in access.rules:
+        if rule.is_open:
+            lost.append(_closed(rule))
+            continue
+        terms, missed = terms_of(rule)
+        identities |= {_identity(term) for term in terms}
+        lost += missed
+    if not identities:
+        identities = {ANY}  # nothing is there but what is open
+    lost.append(
+        Inexpressible(
+            "the contracts",
+            "which methods there are",
+            "the service's own TLS passes through",
+            f"whoever may call one method gets in; {SERVICE_DECIDES} the others",
+        )
+    )
+    policy = {
+        "apiVersion": f"{LINKERD}/v1alpha1",
+        "kind": "AuthorizationPolicy",
+        "metadata": target.metadata(target.name),
+        "spec": {
+            "targetRef": {"group": LINKERD, "kind": "Server", "name": target.name},
+            "requiredAuthenticationRefs": [{"group": LINKERD, "kind": "MeshTLSAuthentication", "name": target.name}],
+        },
+    }
+    authentication = _authentication(target, target.name, _widest(identities))
+    return Export([_server(target, "opaque"), authentication, policy], [*lost, *_lost(access)])
+
+
+def _closed(rule: Rule) -> Inexpressible:
+    return Inexpressible(
+        ", ".join(rule.paths),
+        "that anybody may call them",
+        "the service's own TLS passes through, and would let in anybody to all methods",
+        "NARROWER than the service: whoever may call no other method does not get in",
+    )
+
+
+def _server(target: Target, protocol: str) -> dict[str, Any]:
     return {
         "apiVersion": f"{LINKERD}/v1beta3",
         "kind": "Server",
@@ -53,7 +104,7 @@ def _server(target: Target) -> dict[str, Any]:
         "spec": {
             "podSelector": {"matchLabels": dict(target.selector)},
             "port": target.port,
-            "proxyProtocol": "gRPC",
+            "proxyProtocol": protocol,
             "accessPolicy": "deny",
         },
     }
@@ -61,13 +112,7 @@ def _server(target: Target) -> dict[str, Any]:
 
 def _documents(rule: Rule, target: Target, name: str, identities: list[str]) -> Iterator[dict[str, Any]]:
     """Yield who may, and for each route of the rule, which are several only where it has very many methods."""
-    authentication = {
-        "apiVersion": f"{LINKERD}/v1alpha1",
-        "kind": "MeshTLSAuthentication",
-        "metadata": target.metadata(name),
-        "spec": {"identities": identities},
-    }
-    yield authentication
+    yield _authentication(target, name, identities)
     for number, paths in enumerate(_chunks(rule.paths, MATCHES_OF_A_RULE * RULES_OF_A_ROUTE)):
         metadata = target.metadata(f"{name}-{number}" if number else name)
         yield _route(target, metadata, paths)
@@ -80,6 +125,15 @@ def _documents(rule: Rule, target: Target, name: str, identities: list[str]) -> 
                 "requiredAuthenticationRefs": [{"group": LINKERD, "kind": "MeshTLSAuthentication", "name": name}],
             },
         }
+
+
+def _authentication(target: Target, name: str, identities: list[str]) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{LINKERD}/v1alpha1",
+        "kind": "MeshTLSAuthentication",
+        "metadata": target.metadata(name),
+        "spec": {"identities": identities},
+    }
 
 
 def _route(target: Target, metadata: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
