@@ -59,7 +59,7 @@ async def measured(rounds: int, folder: Path) -> dict[str, list[float]]:
     """Return what each costs beyond a call without it, of each round."""
     metrics = Metrics()
     reporter = CallReporter(metrics, LOGGED)
-    log = ChainLog(folder / "audit.log", on_written=metrics.audit_records.inc)
+    log = ChainLog(folder / "audit.log", on_written=metrics.audit.records.inc)
     tell, record = Telemetry(metrics, reporter).bind(METHOD), Audit(log).bind(METHOD)
     chains: dict[str, Callable[[Call], Awaitable[None]]] = {
         "none": _handle,

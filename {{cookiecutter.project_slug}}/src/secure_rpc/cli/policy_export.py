@@ -40,7 +40,9 @@ def register(app: typer.Typer, application_module: str) -> None:
         out: Annotated[Path | None, typer.Option(help="The file; standard output if not given.")] = None,
         namespace: Annotated[str, typer.Option(help="Of the service's pods.")] = "",
         selector: Annotated[list[str] | None, typer.Option(help="A label of the pods, app=orders; several.")] = None,
-        opaque: Annotated[bool, typer.Option(help="Linkerd: the service's own TLS passes through its proxy.")] = False,
+        opaque: Annotated[  # noqa: FBT002  # an option of the command line
+            bool, typer.Option(help="Linkerd: the service's own TLS passes through its proxy.")
+        ] = False,
     ) -> None:
         """Write the policy as rules of a mesh that stands before the service; what they cannot say goes to stderr."""
         with told_to_people():
