@@ -66,7 +66,7 @@ class MemoryNonces:
     """Nonces of one process; they are gone with it, so it takes no call that was stamped before it began.
 
     Args:
-        size: how many are remembered, at some 130 bytes each. When it is full of nonces that still count, new ones are
+        size: how many are remembered, at some 140 bytes each. When it is full of nonces that still count, new ones are
             refused: to forget one would let its call be made again.
         clock: gives seconds; any start will do.
         began_seconds: Unix time since when nonces are remembered; now, if not given.
