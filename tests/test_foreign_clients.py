@@ -109,7 +109,7 @@ def test_what_one_call_makes_another_gets(client: Client, tokens: dict[str, str]
     made = created(client(create(tokens["alice"], "acme", "tea, größer, 注文")))
     assert (made["tenant"], made["title"]) == ("acme", "tea, größer, 注文")
     got = client(Call("GetOrder", (order("acme", id=made["id"]),), {"authorization": tokens["bob"]}))
-    assert (got.code, got.responses) == ("OK", [{"order": made}])
+    assert (got.code, got.responses) == ("OK", [{"order": made, "sequence": "1"}])
 
 
 def test_a_watcher_sees_what_there_is_and_then_what_is_new(client: Client, tokens: dict[str, str]) -> None:
@@ -117,9 +117,9 @@ def test_a_watcher_sees_what_there_is_and_then_what_is_new(client: Client, token
     alice = {"authorization": tokens["alice"]}
     before = created(client(create(tokens["alice"], tenant, "before")))
     with closing(client.watch(Call("WatchOrders", (order(tenant),), alice))) as responses:
-        assert next(responses) == {"order": before}
+        assert next(responses) == {"order": before, "sequence": "1"}
         after = created(client(create(tokens["alice"], tenant, "after")))
-        assert next(responses) == {"order": after}
+        assert next(responses) == {"order": after, "sequence": "2"}
 
 
 def test_many_are_taken_in_one_stream_and_answered_in_another(client: Client, tokens: dict[str, str]) -> None:
@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[str, Call, str, str, str, dict[str, Json]]] = {
     ),
     "with a time long past": (
         "alice", Call("CreateOrder", TEA, {**proof(), "request-time": "1000000000"}),
-        "FAILED_PRECONDITION", "request-time is 300 s off, or more", "REPLAY_PROOF_STALE", {},
+        "FAILED_PRECONDITION", "the call was stamped 300 s from now, or more", "REPLAY_PROOF_STALE", {},
     ),
     "what there is not": (
         "alice", Call("GetOrder", (order("acme", id="größe"),)),
@@ -243,7 +243,7 @@ def test_a_stream_with_one_bad_message_leaves_nothing(client: Client, tokens: di
     assert violation == {"field": "title", "description": "must be at most 200 characters"}
     made = created(client(create(tokens["alice"], tenant, "bread")))
     with closing(client.watch(Call("WatchOrders", (order(tenant),), alice))) as responses:
-        assert next(responses) == {"order": made}
+        assert next(responses) == {"order": made, "sequence": "1"}
 
 
 def test_a_stream_ends_where_it_touches_another_tenant(client: Client, tokens: dict[str, str]) -> None:
@@ -323,7 +323,7 @@ def test_reflection_gives_the_schema_to_who_may_have_it(buf: Buf, tokens: dict[s
     assert offered <= set(buf.methods(alice))
     made = created(buf(create(tokens["alice"], "acme", "tea"), reflection=True))
     got = buf(Call("GetOrder", (order("acme", id=made["id"]),), alice), reflection=True)
-    assert got.responses == [{"order": made}]
+    assert got.responses == [{"order": made, "sequence": "1"}]
 
 
 def test_reflection_is_refused_to_who_may_not_have_it(buf: Buf, running: Running, tokens: dict[str, str]) -> None:
