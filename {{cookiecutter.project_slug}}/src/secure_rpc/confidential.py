@@ -1,6 +1,7 @@
 """Sensitive fields, encrypted from end to end: AES-256-GCM (NIST SP 800-38D) with the keys of a file both ends have.
 
-An encrypted value is "enc:v1:<key id>:<base64url of nonce and ciphertext>", bound to the message and field it is of.
+An encrypted value is "enc:v1:<key id>:<base64url of nonce and ciphertext>", bound to the method, to whether it is asked
+or answered, and to the message and field that it is of.
 """
 
 from __future__ import annotations
@@ -121,28 +122,34 @@ class Keyring:
         else:
             self._on_reload(None)
 
-    def encrypt(self, message: Any) -> None:
-        """Encrypt the sensitive fields of a message, in place."""
+    def encrypt(self, message: Any, where: str) -> None:
+        """Encrypt the sensitive fields of a message, in place.
+
+        Args:
+            message: whose fields are plain text.
+            where: it is sent, by `request_of` or `response_of`; nowhere else is it believed.
+        """
         keys = self._keys
         cipher = keys.ciphers[keys.active]
 
         def seal(name: str, value: str | bytes) -> str | bytes:
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            sealed = nonce + cipher.encrypt(nonce, value if isinstance(value, bytes) else value.encode(), name.encode())
+            nonce, plain = secrets.token_bytes(NONCE_BYTES), value if isinstance(value, bytes) else value.encode()
+            sealed = nonce + cipher.encrypt(nonce, plain, _bound_to(where, name))
             text = f"{PREFIX}{keys.active}:{_encode(sealed)}"
             return text if isinstance(value, str) else text.encode()
 
         change(message, seal)
 
-    def decrypt(self, message: Any, mode: EncryptedFields) -> None:
+    def decrypt(self, message: Any, where: str, mode: EncryptedFields) -> None:
         """Decrypt the sensitive fields of a message, in place.
 
         Args:
             message: whose fields may be encrypted.
+            where: it has come, by `request_of` or `response_of`.
             mode: whether plain text is taken.
 
         Raises:
-            FieldError: one was altered, put into another field, or encrypted with an unknown key; or is plain text.
+            FieldError: one was altered, put elsewhere, or encrypted with an unknown key; or is plain text.
         """
         keys, required = self._keys, mode is EncryptedFields.REQUIRED
 
@@ -152,13 +159,31 @@ class Keyring:
                 if required:
                     raise FieldError("FIELD_NOT_ENCRYPTED", name)
                 return value
-            opened = _open(keys, text, name)
+            opened = _open(keys, text, where, name)
             try:
                 return opened if isinstance(value, bytes) else opened.decode()
             except UnicodeDecodeError:
                 raise FieldError("FIELD_UNDECRYPTABLE", name) from None
 
         change(message, unseal)
+
+
+def request_of(path: str) -> str:
+    """Return what the fields of requests of a method are bound to.
+
+    Args:
+        path: "/package.Service/Method".
+    """
+    return f"request {path}"
+
+
+def response_of(path: str) -> str:
+    """Return what the fields of responses of a method are bound to.
+
+    Args:
+        path: "/package.Service/Method".
+    """
+    return f"response {path}"
 
 
 def load(path: Path) -> KeyringFile:
@@ -201,16 +226,20 @@ def _keys_of(file: KeyringFile) -> _Keys:
     return _Keys(file.active, {key_id: AESGCM(base64.b64decode(key)) for key_id, key in file.keys.items()})
 
 
-def _open(keys: _Keys, text: str, name: str) -> bytes:
+def _open(keys: _Keys, text: str, where: str, name: str) -> bytes:
     parts = _SEALED.fullmatch(text)
     cipher = keys.ciphers.get(parts[1]) if parts else None
     sealed = _decode(parts[2]) if parts else b""
     if cipher is None or len(sealed) < NONCE_BYTES + TAG_BYTES:
         raise FieldError("FIELD_UNDECRYPTABLE", name)
     try:
-        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(where, name))
     except InvalidTag:
         raise FieldError("FIELD_UNDECRYPTABLE", name) from None
+
+
+def _bound_to(where: str, name: str) -> bytes:
+    return f"{where} {name}".encode()
 
 
 def _encode(content: bytes) -> str:
