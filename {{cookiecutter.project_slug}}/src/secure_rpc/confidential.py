@@ -32,8 +32,16 @@ HEADER, VERSION = "field-encryption", "v1"  # by which a caller asks for encrypt
 PREFIX = "enc:v1:"
 KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
 MAX_KEYS = 100
+MAX_VALUES = 1000  # of one message: 10 us each, and no other call goes on meanwhile
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SEALED = re.compile(r"enc:v1:([A-Za-z0-9._-]{1,64}):([A-Za-z0-9_-]+)", re.ASCII)
+
+
+_WRONG = {
+    "FIELD_NOT_ENCRYPTED": "is not encrypted",
+    "FIELD_UNDECRYPTABLE": "cannot be decrypted",
+    "FIELDS_TOO_MANY": f"a message can have {MAX_VALUES} encrypted values",
+}
 
 
 class EncryptedFields(Enum):
@@ -48,7 +56,7 @@ class FieldError(Exception):
 
     def __init__(self, reason: str, name: str) -> None:
         self.reason = reason
-        super().__init__(f"{name}: {'is not encrypted' if reason == 'FIELD_NOT_ENCRYPTED' else 'cannot be decrypted'}")
+        super().__init__(f"{name}: {_WRONG[reason]}")
 
 
 class KeyringFile(Section):
@@ -128,11 +136,15 @@ class Keyring:
         Args:
             message: whose fields are plain text.
             where: it is sent, by `request_of` or `response_of`; nowhere else is it believed.
+
+        Raises:
+            FieldError: it has more of them than a message can.
         """
-        keys = self._keys
+        keys, count = self._keys, _counter()
         cipher = keys.ciphers[keys.active]
 
         def seal(name: str, value: str | bytes) -> str | bytes:
+            count(name)
             nonce, plain = secrets.token_bytes(NONCE_BYTES), value if isinstance(value, bytes) else value.encode()
             sealed = nonce + cipher.encrypt(nonce, plain, _bound_to(where, name))
             text = f"{PREFIX}{keys.active}:{_encode(sealed)}"
@@ -149,9 +161,10 @@ class Keyring:
             mode: whether plain text is taken.
 
         Raises:
-            FieldError: one was altered, put elsewhere, or encrypted with an unknown key; or is plain text.
+            FieldError: one was altered, put elsewhere, or encrypted with an unknown key; or is plain text; or there
+                are more of them than a message can have.
         """
-        keys, required = self._keys, mode is EncryptedFields.REQUIRED
+        keys, count, required = self._keys, _counter(), mode is EncryptedFields.REQUIRED
 
         def unseal(name: str, value: str | bytes) -> str | bytes:
             text = value if isinstance(value, str) else value.decode("latin-1")
@@ -159,6 +172,7 @@ class Keyring:
                 if required:
                     raise FieldError("FIELD_NOT_ENCRYPTED", name)
                 return value
+            count(name)
             opened = _open(keys, text, where, name)
             try:
                 return opened if isinstance(value, bytes) else opened.decode()
@@ -236,6 +250,18 @@ def _open(keys: _Keys, text: str, where: str, name: str) -> bytes:
         return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(where, name))
     except InvalidTag:
         raise FieldError("FIELD_UNDECRYPTABLE", name) from None
+
+
+def _counter() -> Callable[[str], None]:
+    counted = 0
+
+    def count(name: str) -> None:
+        nonlocal counted
+        counted += 1
+        if counted > MAX_VALUES:
+            raise FieldError("FIELDS_TOO_MANY", name)
+
+    return count
 
 
 def _bound_to(where: str, name: str) -> bytes:

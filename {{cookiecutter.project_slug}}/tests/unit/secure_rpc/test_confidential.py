@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_rpc.confidential import (
+    MAX_VALUES,
     EncryptedFields,
     FieldError,
     Keyring,
@@ -112,6 +114,23 @@ def test_plain_text_is_taken_only_where_it_may_be(keyring: Keyring) -> None:
         keyring.decrypt(pb.Secret(card="4111"), HERE, REQUIRED)
     assert refused.value.reason == "FIELD_NOT_ENCRYPTED"
     keyring.decrypt(pb.Secret(label="only"), HERE, REQUIRED)
+
+
+def test_a_message_can_have_so_many_encrypted_values_and_no_more(keyring: Keyring) -> None:
+    most = pb.Secret(keys=[b"k"] * MAX_VALUES)
+    keyring.encrypt(most, HERE)
+    more = pb.Secret(keys=[*most.keys, most.keys[0]])
+    keyring.decrypt(most, HERE, REQUIRED)
+    assert most.keys == [b"k"] * MAX_VALUES
+    works: list[Callable[[], None]] = [
+        lambda: keyring.decrypt(more, HERE, OPTIONAL),
+        lambda: keyring.encrypt(more, HERE),
+    ]
+    for work in works:
+        with pytest.raises(FieldError, match=r"Secret\.keys: a message can have 1000 encrypted values") as refused:
+            work()
+        assert refused.value.reason == "FIELDS_TOO_MANY"
+    keyring.decrypt(pb.Secret(keys=[b"plain"] * (MAX_VALUES + 1)), HERE, OPTIONAL)
 
 
 def test_keys_are_rotated_and_a_removed_one_decrypts_no_more(tmp_path: Path) -> None:
