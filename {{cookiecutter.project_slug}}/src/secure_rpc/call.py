@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -14,9 +12,10 @@ import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
+from secure_rpc.headers import Metadata, header_of
 from secure_rpc.method import UNLIMITED, Contract, Method, Patience
-from secure_rpc.outcome import Outcome, is_cancelled, outcome_of
-from secure_rpc.trace_context import Trace
+from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, is_cancelled, outcome_of, seen_to_its_end
+from secure_rpc.trace_context import Trace, new_call_id
 
 __all__ = [
     "EOF",
@@ -40,12 +39,7 @@ __all__ = [
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
 RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
-Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 EOF: Any = grpc.aio.EOF
-CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
-
-_PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
-_numbers = itertools.count(1)
 
 
 class Call:
@@ -55,6 +49,7 @@ class Call:
         "_address",
         "_id",
         "_peer",
+        "_raw",
         "_request",
         "_task",
         "_was_cut",
@@ -80,6 +75,7 @@ class Call:
         "session",
         "tenant",
         "trace",
+        "unseal",
         "workload",
     )
 
@@ -100,6 +96,7 @@ class Call:
         self.raw_checks: tuple[RawCheck, ...] = ()
         self.request_checks: tuple[Check, ...] = ()
         self.response_checks: tuple[Check, ...] = ()
+        self.unseal: Check | None = None  # makes of a request what it was before it was encrypted, in place
         self.seal: Any = None  # makes of a response, once checked, the message that is sent in its place
         self.reviews: tuple[Review, ...] = ()  # of calls that last
         self.session: Any = None  # of a call that lasts: until when it may, and what it tells of that
@@ -107,9 +104,9 @@ class Call:
         self.refusal: errors.StatusError | None = None  # ends the call even where a handler swallows it
         self.reply: bytes | None = None
         self.has_begun = False  # to act: its handler was given the request
-        self._address = ""
-        self._id = ""
+        self._address = self._id = ""
         self._peer: Peer | None = None
+        self._raw: bytes | None = None  # of a unary request whose bytes were checked
         self._request: Any = None
         self._task: asyncio.Task[Any] | None = None  # while the handler of a stream runs
         self._was_cut = False
@@ -118,7 +115,7 @@ class Call:
     def id(self) -> str:
         """Return what the caller, the log and the audit know this call by; unique, and no secret."""
         if not self._id:
-            self._id = f"{_PROCESS}-{next(_numbers):x}"
+            self._id = new_call_id()
         return self._id
 
     @property
@@ -141,13 +138,7 @@ class Call:
         Raises:
             InvalidArgument: the entry is there more than once, or is binary: which one counts would be a guess.
         """
-        found: str | None = None
-        for key, value in self.metadata:
-            if key == name:
-                if found is not None or not isinstance(value, str):
-                    raise errors.InvalidArgument(f"{name} must be sent once, as text", reason="METADATA_AMBIGUOUS")
-                found = value
-        return found or ""
+        return header_of(self.metadata, name)
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the call must end, for the client or for the server; None where neither minds."""
@@ -157,8 +148,18 @@ class Call:
         return remaining
 
     def check_raw_requests(self, check: RawCheck) -> None:
-        """Have the bytes of each request message checked, as they came, before anything decodes them."""
+        """Have the bytes of each request checked, as they came, before it is decoded; at once if it was."""
         self.raw_checks += (check,)
+        if self._request is not None:
+            if self._raw is None:  # to go on would be to take for checked what was not
+                raise errors.Internal from RuntimeError(f"{self.path}: was read before its bytes could be checked")
+            self._check(self._raw, (check,))
+
+    def unseal_requests(self, unseal: Check) -> None:
+        """Have each request decrypted, in place, as soon as it is decoded: every check sees what the handler sees."""
+        self.unseal = unseal
+        if self._request is not None:
+            self._check(self._request, (unseal,))
 
     def check_requests(self, check: Check) -> None:
         """Have each request message checked, after decoding, before the handler sees it."""
@@ -271,6 +272,7 @@ class Call:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
         self.raw_checks = self.reviews = ()
+        self._raw = None
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
@@ -289,20 +291,21 @@ class Call:
     async def _read(self) -> Any:
         raw = await self.context.read()
         if raw is EOF:
-            await asyncio.sleep(CANCELLATION_DELAY_SECONDS)
-            await self.context.read()  # its end comes after that of the call, where there is one, by the same queue
-            if is_cancelled():  # and someone swallowed it: what follows must not be taken for a whole upload
-                raise asyncio.CancelledError
+            await seen_to_its_end(self.context)
             return EOF
         if len(raw) > self.method.max_request_bytes:
             limit = self.method.max_request_bytes
             raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
         if self.raw_checks:
             self._check(raw, self.raw_checks)
+            self._raw = None if self.method.request_streaming else raw
         try:
-            return self.method.decode(raw)
+            message = self.method.decode(raw)
         except Exception as error:
             raise errors.InvalidArgument("the request is malformed", reason="REQUEST_MALFORMED") from error
+        if self.unseal is not None:
+            self._check(message, (self.unseal,))
+        return message
 
 
 def _refuse_late(_message: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from secure_rpc.confidential import EncryptedFields, FieldError, Keyring
+from secure_rpc.confidential import EncryptedFields, FieldError, Keyring, request_of, response_of
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.sensitive import has_sensitive
 
@@ -47,31 +47,32 @@ class FieldEncryption:
         method = self._methods.get(said[0].lstrip("/"))
         if method is None or self._keyring is None:
             return said, named
+        path = "/" + said[0].lstrip("/")
         names = ("request_serializer", "response_deserializer")
         given = {**named, **dict(zip(names, said[1:], strict=False))}
         serialize, deserialize = (given.get(name) for name in names)
         if serialize and has_sensitive(method.input_type):
-            given["request_serializer"] = _encrypting(self._keyring, serialize)
+            given["request_serializer"] = _encrypting(self._keyring, serialize, request_of(path))
         if deserialize and has_sensitive(method.output_type):
-            given["response_deserializer"] = _decrypting(self._keyring, deserialize)
+            given["response_deserializer"] = _decrypting(self._keyring, deserialize, response_of(path))
         return (said[0], *(given.pop(name) for name in names[: len(said) - 1]), *said[3:]), given
 
 
-def _encrypting(keyring: Keyring, serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+def _encrypting(keyring: Keyring, serialize: Callable[[Any], bytes], where: str) -> Callable[[Any], bytes]:
     def encrypt(message: Any) -> bytes:
         copy = type(message)()
         copy.CopyFrom(message)  # the caller goes on with its own
-        keyring.encrypt(copy)
+        keyring.encrypt(copy, where)
         return serialize(copy)
 
     return encrypt
 
 
-def _decrypting(keyring: Keyring, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _decrypting(keyring: Keyring, deserialize: Callable[[bytes], Any], where: str) -> Callable[[bytes], Any]:
     def decrypt(raw: bytes) -> Any:
         message = deserialize(raw)
         try:  # plain text: someone has taken our wish out of the call
-            keyring.decrypt(message, EncryptedFields.REQUIRED)
+            keyring.decrypt(message, where, EncryptedFields.REQUIRED)
         except FieldError as error:  # gRPC gives the caller None in place of the response
             logger.error("a response is withheld from its caller: %s", error)  # noqa: TRY400  # as gRPC does, besides
             raise

@@ -1,6 +1,7 @@
 """Sensitive fields, encrypted from end to end: AES-256-GCM (NIST SP 800-38D) with the keys of a file both ends have.
 
-An encrypted value is "enc:v1:<key id>:<base64url of nonce and ciphertext>", bound to the message and field it is of.
+An encrypted value is "enc:v1:<key id>:<base64url of nonce and ciphertext>", bound to the method, to whether it is asked
+or answered, and to the message and field that it is of.
 """
 
 from __future__ import annotations
@@ -31,8 +32,16 @@ HEADER, VERSION = "field-encryption", "v1"  # by which a caller asks for encrypt
 PREFIX = "enc:v1:"
 KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
 MAX_KEYS = 100
+MAX_VALUES = 1000  # of one message: 10 us each, and no other call goes on meanwhile
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SEALED = re.compile(r"enc:v1:([A-Za-z0-9._-]{1,64}):([A-Za-z0-9_-]+)", re.ASCII)
+
+
+_WRONG = {
+    "FIELD_NOT_ENCRYPTED": "is not encrypted",
+    "FIELD_UNDECRYPTABLE": "cannot be decrypted",
+    "FIELDS_TOO_MANY": f"a message can have {MAX_VALUES} encrypted values",
+}
 
 
 class EncryptedFields(Enum):
@@ -47,7 +56,7 @@ class FieldError(Exception):
 
     def __init__(self, reason: str, name: str) -> None:
         self.reason = reason
-        super().__init__(f"{name}: {'is not encrypted' if reason == 'FIELD_NOT_ENCRYPTED' else 'cannot be decrypted'}")
+        super().__init__(f"{name}: {_WRONG[reason]}")
 
 
 class KeyringFile(Section):
@@ -121,30 +130,41 @@ class Keyring:
         else:
             self._on_reload(None)
 
-    def encrypt(self, message: Any) -> None:
-        """Encrypt the sensitive fields of a message, in place."""
-        keys = self._keys
+    def encrypt(self, message: Any, where: str) -> None:
+        """Encrypt the sensitive fields of a message, in place.
+
+        Args:
+            message: whose fields are plain text.
+            where: it is sent, by `request_of` or `response_of`; nowhere else is it believed.
+
+        Raises:
+            FieldError: it has more of them than a message can.
+        """
+        keys, count = self._keys, _counter()
         cipher = keys.ciphers[keys.active]
 
         def seal(name: str, value: str | bytes) -> str | bytes:
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            sealed = nonce + cipher.encrypt(nonce, value if isinstance(value, bytes) else value.encode(), name.encode())
+            count(name)
+            nonce, plain = secrets.token_bytes(NONCE_BYTES), value if isinstance(value, bytes) else value.encode()
+            sealed = nonce + cipher.encrypt(nonce, plain, _bound_to(where, name))
             text = f"{PREFIX}{keys.active}:{_encode(sealed)}"
             return text if isinstance(value, str) else text.encode()
 
         change(message, seal)
 
-    def decrypt(self, message: Any, mode: EncryptedFields) -> None:
+    def decrypt(self, message: Any, where: str, mode: EncryptedFields) -> None:
         """Decrypt the sensitive fields of a message, in place.
 
         Args:
             message: whose fields may be encrypted.
+            where: it has come, by `request_of` or `response_of`.
             mode: whether plain text is taken.
 
         Raises:
-            FieldError: one was altered, put into another field, or encrypted with an unknown key; or is plain text.
+            FieldError: one was altered, put elsewhere, or encrypted with an unknown key; or is plain text; or there
+                are more of them than a message can have.
         """
-        keys, required = self._keys, mode is EncryptedFields.REQUIRED
+        keys, count, required = self._keys, _counter(), mode is EncryptedFields.REQUIRED
 
         def unseal(name: str, value: str | bytes) -> str | bytes:
             text = value if isinstance(value, str) else value.decode("latin-1")
@@ -152,13 +172,32 @@ class Keyring:
                 if required:
                     raise FieldError("FIELD_NOT_ENCRYPTED", name)
                 return value
-            opened = _open(keys, text, name)
+            count(name)
+            opened = _open(keys, text, where, name)
             try:
                 return opened if isinstance(value, bytes) else opened.decode()
             except UnicodeDecodeError:
                 raise FieldError("FIELD_UNDECRYPTABLE", name) from None
 
         change(message, unseal)
+
+
+def request_of(path: str) -> str:
+    """Return what the fields of requests of a method are bound to.
+
+    Args:
+        path: "/package.Service/Method".
+    """
+    return f"request {path}"
+
+
+def response_of(path: str) -> str:
+    """Return what the fields of responses of a method are bound to.
+
+    Args:
+        path: "/package.Service/Method".
+    """
+    return f"response {path}"
 
 
 def load(path: Path) -> KeyringFile:
@@ -201,16 +240,32 @@ def _keys_of(file: KeyringFile) -> _Keys:
     return _Keys(file.active, {key_id: AESGCM(base64.b64decode(key)) for key_id, key in file.keys.items()})
 
 
-def _open(keys: _Keys, text: str, name: str) -> bytes:
+def _open(keys: _Keys, text: str, where: str, name: str) -> bytes:
     parts = _SEALED.fullmatch(text)
     cipher = keys.ciphers.get(parts[1]) if parts else None
     sealed = _decode(parts[2]) if parts else b""
     if cipher is None or len(sealed) < NONCE_BYTES + TAG_BYTES:
         raise FieldError("FIELD_UNDECRYPTABLE", name)
     try:
-        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(where, name))
     except InvalidTag:
         raise FieldError("FIELD_UNDECRYPTABLE", name) from None
+
+
+def _counter() -> Callable[[str], None]:
+    counted = 0
+
+    def count(name: str) -> None:
+        nonlocal counted
+        counted += 1
+        if counted > MAX_VALUES:
+            raise FieldError("FIELDS_TOO_MANY", name)
+
+    return count
+
+
+def _bound_to(where: str, name: str) -> bytes:
+    return f"{where} {name}".encode()
 
 
 def _encode(content: bytes) -> str:

@@ -1,9 +1,11 @@
-"""The trace that a call is part of, as it travels in metadata (W3C Trace Context, W3C Baggage)."""
+"""What a call is known by: its own id, and the trace that it is part of (W3C Trace Context, W3C Baggage)."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +17,14 @@ SAMPLED = 1
 
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[ -~]*)?", re.ASCII)
 _TEXT = re.compile(r"[ -~]*", re.ASCII)
+_PROCESS = secrets.token_hex(6)  # tells the calls of one process from those of another
+_numbers = itertools.count(1)
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+
+
+def new_call_id() -> str:
+    """Return an id for a call; unique, and no secret."""
+    return f"{_PROCESS}-{next(_numbers):x}"
 
 
 class Trace:

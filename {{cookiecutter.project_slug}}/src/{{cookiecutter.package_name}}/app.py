@@ -22,10 +22,10 @@ def build_chain(platform: Platform) -> list[Stage]:
         platform.authentication,  # certificate + token -> principal
         platform.authorization,  # what the proto asks, what the policy gives; then the tenant
         platform.rate_limit,  # per principal and class of method
+        platform.confidentiality,  # only where fields are sensitive, with a keyring
         platform.integrity,  # only signed methods: nothing was altered on the way
         platform.replay,  # only methods that ask for it
         platform.sessions,  # streams end with their credential, or go on with a new one
-        platform.confidentiality,  # only where fields are sensitive, with a keyring
         platform.validation,  # every message
         # yours here: docs/adding-a-stage.md
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from secure_rpc.client import connect
+from secure_rpc.client import connect, new_idempotency_key
 from secure_rpc.confidential import HEADER
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.platform import Application
@@ -20,10 +20,18 @@ from probe.v1 import probe_pb2_grpc
 from support.altering_proxy import Alter, Passing, Proxy, run_proxy, unaltered
 from support.secrets_kept import KEEP, SECRETS, Keeper, secret, write_keyring
 from support.signing import new_key, private_pem, public_pem, write_keys
-from support.target import ISSUER, Target, reason_of, run_target
+from support.target import ISSUER, POLICY, Target, reason_of, run_target
 from support.world import Ending, ending
 
 ALICE = new_key()
+KEEPING = (
+    POLICY.replace("roles:", "roles:\n  keeper: { permissions: [probe.keep] }")
+    + f"""
+  - role: keeper
+    principals: [{{ issuer: "{ISSUER}", group: callers }}]
+    tenants: own
+"""
+)
 
 
 class World:
@@ -61,7 +69,9 @@ class World:
 
 
 @asynccontextmanager
-async def run_world(application: Application, folder: Path, mode: str = "required") -> AsyncIterator[World]:
+async def run_world(
+    application: Application, folder: Path, mode: str = "required", policy: str = KEEPING
+) -> AsyncIterator[World]:
     keys = {"alice": {"public_key": public_pem(ALICE), "issuer": ISSUER, "subject": "alice"}}
     integrity = {
         "signing_keys_file": write_keys(folder / "keys.yaml", keys),
@@ -70,7 +80,7 @@ async def run_world(application: Application, folder: Path, mode: str = "require
     }
     keeper = Keeper()
     async with (
-        run_target(application, folder, {"integrity": integrity}, add=[keeper.add]) as target,
+        run_target(application, folder, {"integrity": integrity}, policy=policy, add=[keeper.add]) as target,
         run_proxy(target) as proxy,
     ):
         yield World(folder, target, proxy, keeper)
@@ -158,6 +168,43 @@ async def test_a_field_that_is_altered_is_refused_without_a_signature_too(
         told = await world.keep(secret(), swap)
         assert (await world.target.record_of(told))["reason"] == "PROOF_BODY_ALTERED"
         assert world.proxy.captured[-1].path == KEEP
+
+
+async def test_a_condition_of_the_policy_sees_what_was_encrypted(application: Application, tmp_path: Path) -> None:
+    policy = f"{KEEPING.rstrip()}\n    condition: request.card != 'blocked'\n"
+    async with (
+        run_world(application, tmp_path, policy=policy) as world,
+        world.client(tmp_path / "keyring.yaml") as stub,
+    ):
+        assert (await ending(stub.KeepOnce(secret()))).code.name == "OK"
+        told = await ending(stub.KeepOnce(pb.Secret(card="blocked")))
+        assert (told.code.name, len(world.keeper.seen)) == ("PERMISSION_DENIED", 1)
+
+
+async def test_a_call_that_is_encrypted_anew_under_its_key_is_the_same_call(
+    application: Application, tmp_path: Path
+) -> None:
+    async with run_world(application, tmp_path) as world, world.client(tmp_path / "keyring.yaml") as stub:
+        key = (new_idempotency_key(),)
+        for _ in range(2):
+            assert (await ending(stub.KeepOnce(secret(), metadata=key))).messages == [secret()]
+        assert len({passing.body for passing in world.proxy.captured}) == 2
+        assert len(world.keeper.seen) == 1
+        told = await ending(stub.KeepOnce(pb.Secret(card="1"), metadata=key))
+        assert reason_of(told.trailers).reason == "IDEMPOTENCY_KEY_REUSED"
+        assert len(world.keeper.seen) == 1
+
+
+async def test_another_signed_call_under_a_key_that_was_used_is_refused(
+    application: Application, tmp_path: Path
+) -> None:
+    async with run_world(application, tmp_path, "optional") as world, world.client(None) as stub:
+        key = (new_idempotency_key(),)
+        for _ in range(2):
+            assert (await ending(stub.KeepOnce(pb.Secret(label="10 to bob"), metadata=key))).code.name == "OK"
+        told = await ending(stub.KeepOnce(pb.Secret(label="20 to bob"), metadata=key))
+        assert reason_of(told.trailers).reason == "IDEMPOTENCY_KEY_REUSED"
+        assert [each.label for each in world.keeper.seen] == ["10 to bob"]
 
 
 async def test_required_without_keyring_is_refused_at_start(application: Application, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from buf.validate import validate_pb2
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
 from secure_rpc.v1 import access_pb2
 
-from buf.validate import validate_pb2
 from probe.v1 import probe_pb2 as pb
 
 _numbers = itertools.count(1)

@@ -30,6 +30,9 @@ class Keeper(probe_pb2_grpc.SecretServiceServicer):
             self.seen.append(request)
             yield request
 
+    async def KeepOnce(self, request: pb.Secret, context: Any) -> pb.Secret:
+        return await self.Keep(request, context)
+
     def add(self, server: Any) -> None:
         """Add the servicer."""
         probe_pb2_grpc.add_SecretServiceServicer_to_server(self, server)

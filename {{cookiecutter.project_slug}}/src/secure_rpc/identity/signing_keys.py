@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias, cast
 
+import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -22,6 +26,8 @@ from secure_rpc.watching import FileWatch
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 MAX_KEYS = 10_000
+LARGE_BYTES = 32_768  # from which on a file is read again in a process of its own
+CHILD_SECONDS = 60.0
 REMEDY = "use an EC key on P-256 or P-384, an Ed25519 key, or an RSA key of 2048 bits or more"
 
 
@@ -143,7 +149,7 @@ class SigningKeys:
         if self._path is None:
             return
         try:
-            self._registered = await asyncio.to_thread(load, self._path)
+            self._registered = await load_beside(self._path)
         except ConfigurationError as error:
             self._on_reload(error)
         else:
@@ -151,6 +157,15 @@ class SigningKeys:
 
 
 def load(path: Path) -> _Registered:
+    """Return the keys of a file, ready for use.
+
+    Raises:
+        ConfigurationError: it is missing or wrong.
+    """
+    return _registered(read(path))
+
+
+def read(path: Path) -> dict[str, RegisteredKey]:
     """Read a file of keys.
 
     Raises:
@@ -158,14 +173,65 @@ def load(path: Path) -> _Registered:
     """
     source = read_yaml(path)
     try:
-        entries = SigningKeyFile.model_validate(source.data).keys
+        return SigningKeyFile.model_validate(source.data).keys
     except ValidationError as error:
         raise explain(error, SigningKeyFile, source.place) from None
+
+
+def _registered(entries: dict[str, RegisteredKey]) -> _Registered:
     keys = {key_id: _signing_key(entry) for key_id, entry in entries.items()}
-    users = frozenset((entry.issuer, entry.subject) for entry in entries.values() if entry.subject)
-    return _Registered(keys, users)
+    return _Registered(keys, frozenset((entry.issuer, entry.subject) for entry in entries.values() if entry.subject))
+
+
+async def load_beside(path: Path) -> _Registered:
+    """Read a file of keys while calls go on: a parser of YAML lets nothing else run until it is done with all of it.
+
+    Raises:
+        ConfigurationError: it is missing or wrong.
+    """
+    return await asyncio.to_thread(_load_by_child if await asyncio.to_thread(_is_large, path) else load, path)
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= LARGE_BYTES
+    except OSError:
+        return False  # reading it says why
+
+
+def _load_by_child(path: Path) -> _Registered:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    command = [sys.executable, "-P", "-m", __name__, str(path)]
+    try:
+        done = subprocess.run(  # noqa: S603  # this module, by this Python
+            command, capture_output=True, timeout=CHILD_SECONDS, check=False, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigurationError(f"{path}: could not be read in a process of its own: {error}") from None
+    problems, *lines = done.stdout.splitlines() or [orjson.dumps([f"{path}: could not be read: {done.stderr!r}"])]
+    if found := orjson.loads(problems):
+        raise ConfigurationError(*found)
+    # one by one: other threads come between
+    entries = {key_id: RegisteredKey.model_validate_json(entry) for key_id, entry in map(orjson.loads, lines)}
+    return _registered(entries)
+
+
+def _answer(path: Path) -> Iterator[bytes]:
+    """Yield the child's lines: what is wrong, then a key each."""
+    try:
+        entries = read(path)
+    except ConfigurationError as error:
+        yield orjson.dumps(error.problems)
+        return
+    yield orjson.dumps([])
+    for key_id, entry in entries.items():
+        yield orjson.dumps([key_id, entry.model_dump_json()])
 
 
 def _signing_key(entry: RegisteredKey) -> SigningKey:
     key = cast("PublicKey", load_pem_public_key(entry.public_key.encode()))  # the entry was held against the kinds
     return SigningKey(key, algorithms_of(key), entry)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.writelines(line + b"\n" for line in _answer(Path(sys.argv[1])))

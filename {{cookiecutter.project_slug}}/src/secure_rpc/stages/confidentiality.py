@@ -8,13 +8,13 @@ from typing import Any
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
-from secure_rpc.confidential import HEADER, VERSION, EncryptedFields, FieldError, Keyring
+from secure_rpc.confidential import HEADER, VERSION, EncryptedFields, FieldError, Keyring, request_of, response_of
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.sensitive import has_sensitive, is_sensitive
 
 
 class Confidentiality:
-    """Decrypt requests before they are validated, encrypt responses where the caller can read them or must.
+    """Decrypt requests before anything looks at them, encrypt responses where the caller can read them or must.
 
     Args:
         keyring: None where nothing is encrypted.
@@ -29,7 +29,7 @@ class Confidentiality:
         """Guard the methods that have sensitive fields.
 
         Raises:
-            ConfigurationError: a field is marked that cannot be encrypted, or that is looked at before it is decrypted.
+            ConfigurationError: a field is marked that cannot be encrypted, or that others show.
         """
         descriptor, keyring, mode = method.descriptor, self._keyring, self._mode
         if descriptor is None:
@@ -43,22 +43,23 @@ class Confidentiality:
             )
         if keyring is None or not (asks or answers):
             return None
+        asked, answered = request_of(method.path), response_of(method.path)
 
         def decrypt(message: Any) -> None:
             try:
-                keyring.decrypt(message, mode)
+                keyring.decrypt(message, asked, mode)
             except FieldError as error:
                 raise errors.InvalidArgument(str(error), reason=error.reason) from None
 
         def sealed(message: Any) -> Any:
             copy = type(message)()
             copy.CopyFrom(message)  # the handler may keep its own
-            keyring.encrypt(copy)
+            keyring.encrypt(copy, answered)
             return copy
 
         def protect(call: Call, proceed: Proceed) -> Awaitable[None]:
             if asks:
-                call.check_requests(decrypt)
+                call.unseal_requests(decrypt)
             if answers and (mode is EncryptedFields.REQUIRED or call.header(HEADER) == VERSION):
                 call.seal = sealed
             return proceed(call)

@@ -31,9 +31,50 @@ class Clock:
 
 
 def a_call(*metadata: tuple[str, str | bytes], remaining: float | None = None) -> Call:
-    call = Call(Method(PATH, Patience(1)), PATH, metadata)
+    call = Call(Method(PATH, Patience(1), request_streaming=False), PATH, metadata)
     call.context = Clock(remaining)
     return call
+
+
+# --- bytes of a request that was read already -----------------------------------------------------------------------
+
+
+@dataclass
+class Sender:
+    """gRPC's context, as far as a request is read from it."""
+
+    raw: bytes
+
+    async def read(self) -> bytes:
+        return self.raw
+
+
+async def test_bytes_that_one_stage_has_checked_are_there_for_the_next() -> None:
+    call, first, second = a_call(), list[bytes](), list[bytes]()
+    call.context = Sender(b"bytes")
+    call.check_raw_requests(first.append)
+    await call.request()
+    call.check_raw_requests(second.append)
+    assert first == second == [b"bytes"]
+
+
+async def test_a_check_of_bytes_that_comes_too_late_ends_the_call() -> None:
+    call = a_call()
+    call.context = Sender(b"bytes")
+    await call.request()  # by a stage that does not care for the bytes
+    with pytest.raises(errors.Internal):
+        call.check_raw_requests(lambda _raw: None)
+
+
+async def test_a_request_is_unsealed_though_it_was_read_before() -> None:
+    for late in (False, True):
+        call, seen = a_call(), list[bytes]()
+        call.context = Sender(b"bytes")
+        if late:
+            await call.request()
+        call.unseal_requests(seen.append)
+        await call.request()
+        assert seen == [b"bytes"]
 
 
 # --- headers -----------------------------------------------------------------------------------------------------

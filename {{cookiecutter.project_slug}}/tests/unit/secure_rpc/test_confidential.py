@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_rpc.confidential import EncryptedFields, FieldError, Keyring, KeyringFile, load, save
+from secure_rpc.confidential import (
+    MAX_VALUES,
+    EncryptedFields,
+    FieldError,
+    Keyring,
+    KeyringFile,
+    load,
+    request_of,
+    response_of,
+    save,
+)
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.sensitive import has_sensitive
 from secure_rpc.v1 import access_pb2
@@ -18,6 +29,7 @@ from secure_rpc.v1 import access_pb2
 from probe.v1 import probe_pb2 as pb
 from support.secrets_kept import SECRETS, secret, write_keyring
 
+HERE = request_of("/probe.v1.SecretService/Keep")
 REQUIRED, OPTIONAL = EncryptedFields.REQUIRED, EncryptedFields.OPTIONAL
 
 
@@ -47,53 +59,78 @@ def purses() -> st.SearchStrategy[pb.Purse]:
 )
 def test_what_is_decrypted_is_what_was_encrypted(keyring: Keyring, message: pb.Secret) -> None:
     travelling = pb.Secret.FromString(message.SerializeToString())
-    keyring.encrypt(travelling)
+    keyring.encrypt(travelling, HERE)
     assert travelling.card.startswith("enc:v1:new:") == bool(message.card)
     assert travelling.label == message.label
     travelling = pb.Secret.FromString(travelling.SerializeToString())
-    keyring.decrypt(travelling, REQUIRED)
+    keyring.decrypt(travelling, HERE, REQUIRED)
     assert travelling == message
 
 
 def test_nothing_secret_is_in_the_bytes_and_no_two_are_alike(keyring: Keyring) -> None:
     first, second = secret(), secret()
-    keyring.encrypt(first)
-    keyring.encrypt(second)
+    keyring.encrypt(first, HERE)
+    keyring.encrypt(second, HERE)
     assert not [each for each in SECRETS if each in first.SerializeToString()]
     assert first.card != second.card
 
 
 def test_each_character_counts(keyring: Keyring) -> None:
     sealed = pb.Secret(card="4111")
-    keyring.encrypt(sealed)
+    keyring.encrypt(sealed, HERE)
     for position, character in enumerate(sealed.card):
         for other in {"A", "B", "_", "!", "=", "ü", chr(ord(character) ^ 1)} - {character}:
             altered = pb.Secret(card=sealed.card[:position] + other + sealed.card[position + 1 :])
             with pytest.raises(FieldError):
-                keyring.decrypt(altered, REQUIRED)
+                keyring.decrypt(altered, HERE, REQUIRED)
     for cut in range(len(sealed.card)):
         with pytest.raises(FieldError):
-            keyring.decrypt(pb.Secret(card=sealed.card[: cut + 1]), REQUIRED) if cut + 1 < len(sealed.card) else (
-                keyring.decrypt(pb.Secret(card=sealed.card + "A"), REQUIRED)
+            keyring.decrypt(pb.Secret(card=sealed.card[: cut + 1]), HERE, REQUIRED) if cut + 1 < len(sealed.card) else (
+                keyring.decrypt(pb.Secret(card=sealed.card + "A"), HERE, REQUIRED)
             )
 
 
 def test_a_value_in_another_field_is_not_believed(keyring: Keyring) -> None:
     sealed = pb.Secret(card="4111")
-    keyring.encrypt(sealed)
+    keyring.encrypt(sealed, HERE)
     with pytest.raises(FieldError, match=r"probe\.v1\.Secret\.spare_card: cannot be decrypted"):
-        keyring.decrypt(pb.Secret(spare_card=sealed.card), REQUIRED)
+        keyring.decrypt(pb.Secret(spare_card=sealed.card), HERE, REQUIRED)
     with pytest.raises(FieldError, match=r"probe\.v1\.Purse\.content: cannot be decrypted"):
-        keyring.decrypt(pb.Secret(purse=pb.Purse(content=sealed.card.encode())), REQUIRED)
+        keyring.decrypt(pb.Secret(purse=pb.Purse(content=sealed.card.encode())), HERE, REQUIRED)
+
+
+@pytest.mark.parametrize("elsewhere", [request_of("/probe.v1.SecretService/KeepOnce"), response_of(HERE[8:]), ""])
+def test_a_value_in_another_method_or_on_the_way_back_is_not_believed(keyring: Keyring, elsewhere: str) -> None:
+    sealed = pb.Secret(card="4111")
+    keyring.encrypt(sealed, HERE)
+    with pytest.raises(FieldError, match="cannot be decrypted"):
+        keyring.decrypt(sealed, elsewhere, OPTIONAL)
 
 
 def test_plain_text_is_taken_only_where_it_may_be(keyring: Keyring) -> None:
-    keyring.decrypt(message := pb.Secret(card="4111"), OPTIONAL)
+    keyring.decrypt(message := pb.Secret(card="4111"), HERE, OPTIONAL)
     assert message.card == "4111"
     with pytest.raises(FieldError, match="is not encrypted") as refused:
-        keyring.decrypt(pb.Secret(card="4111"), REQUIRED)
+        keyring.decrypt(pb.Secret(card="4111"), HERE, REQUIRED)
     assert refused.value.reason == "FIELD_NOT_ENCRYPTED"
-    keyring.decrypt(pb.Secret(label="only"), REQUIRED)
+    keyring.decrypt(pb.Secret(label="only"), HERE, REQUIRED)
+
+
+def test_a_message_can_have_so_many_encrypted_values_and_no_more(keyring: Keyring) -> None:
+    most = pb.Secret(keys=[b"k"] * MAX_VALUES)
+    keyring.encrypt(most, HERE)
+    more = pb.Secret(keys=[*most.keys, most.keys[0]])
+    keyring.decrypt(most, HERE, REQUIRED)
+    assert most.keys == [b"k"] * MAX_VALUES
+    works: list[Callable[[], None]] = [
+        lambda: keyring.decrypt(more, HERE, OPTIONAL),
+        lambda: keyring.encrypt(more, HERE),
+    ]
+    for work in works:
+        with pytest.raises(FieldError, match=r"Secret\.keys: a message can have 1000 encrypted values") as refused:
+            work()
+        assert refused.value.reason == "FIELDS_TOO_MANY"
+    keyring.decrypt(pb.Secret(keys=[b"plain"] * (MAX_VALUES + 1)), HERE, OPTIONAL)
 
 
 def test_keys_are_rotated_and_a_removed_one_decrypts_no_more(tmp_path: Path) -> None:
@@ -101,23 +138,23 @@ def test_keys_are_rotated_and_a_removed_one_decrypts_no_more(tmp_path: Path) -> 
     path = write_keyring(tmp_path / "keyring.yaml", "one")
     keyring = Keyring(path, told.append)
     sealed = pb.Secret(card="4111")
-    keyring.encrypt(sealed)
+    keyring.encrypt(sealed, HERE)
     first = load(path).keys
     second = load(write_keyring(tmp_path / "other.yaml", "two")).keys
     save(path, KeyringFile(active="two", keys={**first, **second}))
     keyring.reload()
-    keyring.decrypt(again := pb.Secret(card=sealed.card), REQUIRED)
+    keyring.decrypt(again := pb.Secret(card=sealed.card), HERE, REQUIRED)
     assert again.card == "4111"
-    keyring.encrypt(again)
+    keyring.encrypt(again, HERE)
     assert again.card.startswith("enc:v1:two:")
     save(path, KeyringFile(active="two", keys=second))
     keyring.reload()
     with pytest.raises(FieldError):
-        keyring.decrypt(pb.Secret(card=sealed.card), REQUIRED)
+        keyring.decrypt(pb.Secret(card=sealed.card), HERE, REQUIRED)
     path.write_text("active: none\nkeys: {}\n")
     keyring.reload()
     assert [error is None for error in told] == [True, True, False]
-    keyring.decrypt(again, REQUIRED)
+    keyring.decrypt(again, HERE, REQUIRED)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from secure_rpc.caller import Principal
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.identity.signing_keys import SigningKeys, algorithms_of
+from secure_rpc.identity.signing_keys import LARGE_BYTES, SigningKeys, algorithms_of, load, load_beside
 
 from support.clocks import until
 from support.signing import new_key, public_pem, write_keys
@@ -86,3 +86,18 @@ async def test_the_file_is_followed_and_a_bad_one_leaves_the_keys(tmp_path: Path
     assert keys.find("one") is None
     assert told[-1] is None
     following.cancel()
+
+
+async def test_a_large_file_is_read_by_another_process_and_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = entry(expires="2027-01-01T00:00:00Z")
+    path = write_keys(tmp_path / "keys.yaml", {f"key-{number}": dict(one) for number in range(200)})
+    assert path.stat().st_size > LARGE_BYTES
+    assert await load_beside(path) == load(path)
+    write_keys(path, {f"key {number}": dict(one) for number in range(200)})
+    with pytest.raises(ConfigurationError, match='the key id "key 0" is not'):
+        await load_beside(path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "missing"))
+    with pytest.raises(ConfigurationError, match="could not be read in a process of its own"):
+        await load_beside(path)
