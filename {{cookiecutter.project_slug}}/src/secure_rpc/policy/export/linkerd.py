@@ -64,8 +64,6 @@ def _export_opaque(access: Access, target: Target) -> Export:
         terms, missed = terms_of(rule)
         identities |= {_identity(term) for term in terms}
         lost += missed
-    if not identities:
-        identities = {ANY}  # nothing is there but what is open
     lost.append(
         Inexpressible(
             "the contracts",
@@ -84,7 +82,8 @@ def _export_opaque(access: Access, target: Target) -> Export:
         },
     }
     authentication = _authentication(target, target.name, _widest(identities))
-    return Export([_server(target, "opaque"), authentication, policy], [*lost, *_lost(access)])
+    let_in = [authentication, policy] if identities else []
+    return Export([_server(target, "opaque"), *let_in], [*lost, *_lost(access)])
 
 
 def _closed(rule: Rule) -> Inexpressible:

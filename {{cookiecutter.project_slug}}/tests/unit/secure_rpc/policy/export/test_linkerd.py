@@ -124,6 +124,34 @@ def test_many_methods_take_several_routes(access: Exporting) -> None:
     assert len(identities(access(ALICE, contracts=contracts))) == 1
 
 
+def test_of_opaque_bytes_those_get_in_who_may_call_some_method(access: Exporting) -> None:
+    contracts = {
+        "/h.H/Check": Contract(public=True),
+        "/x.X/A": Contract(permissions=("things.read",)),
+        "/x.X/B": Contract(permissions=("things.read",)),
+    }
+    given = access({"workload": "spiffe://e.org/ns/a/sa/x"}, contracts=contracts)
+    made = linkerd.export(given, TARGET, opaque=True)
+    server, authentication, policy = made.documents
+    for document in made.documents:
+        assert_known(document["spec"], FIELDS[document["apiVersion"], document["kind"]])
+    assert (server["spec"]["proxyProtocol"], server["spec"]["accessPolicy"]) == ("opaque", "deny")
+    assert authentication["spec"]["identities"] == [f"x.a.{MESH}"]
+    assert policy["spec"]["targetRef"] == {
+        "group": "policy.linkerd.io",
+        "kind": "Server",
+        "name": server["metadata"]["name"],
+    }
+    lost = "\n".join(map(str, made.inexpressible))
+    assert re.search(r"/h\.H/Check: that anybody may call them: .* NARROWER than the service", lost)
+    assert "which methods there are" in lost
+
+
+def test_of_opaque_bytes_nobody_gets_in_who_is_given_nothing(access: Exporting) -> None:
+    made = linkerd.export(access(contracts={"/h.H/Check": Contract(public=True)}), TARGET, opaque=True)
+    assert [document["kind"] for document in made.documents] == ["Server"]
+
+
 def test_names_that_would_be_the_same_are_told_apart(access: Exporting) -> None:
     contracts = {
         "/x.X/A": Contract(permissions=("things.read",)),
