@@ -44,8 +44,8 @@ COMMANDS = """
     activate buf-bin cffi-gen-src coverage3 dmypy googleapis-common-protos grpcio grpcio-health-checking
     grpcio-reflection grpcio-status grpcio-tools import-linter lint-imports markdown-it-py opentelemetry-api
     opentelemetry-exporter-otlp-proto-common opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions
-    pip3 protobuf-py protobuf-py-ext protobuf-py-pure protoc-gen-mypy protoc-gen-mypy-grpc pygmentize pyjwt pytest-xdist python
-    python-dotenv python-grpc-tools-protoc python3 pyyaml rpds-py stubgen stubtest types-grpcio
+    pip3 protobuf-py protobuf-py-ext protobuf-py-pure protoc-gen-mypy protoc-gen-mypy-grpc pygmentize pyjwt
+    pytest-xdist python python-dotenv python-grpc-tools-protoc python3 pyyaml rpds-py stubgen stubtest types-grpcio
     types-grpcio-health-checking types-grpcio-reflection types-grpcio-status types-jsonschema types-protobuf
     types-pyyaml uv uvx
 """

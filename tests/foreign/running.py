@@ -35,6 +35,7 @@ class Running:
             "SECURE_RPC_LISTEN__ADDRESS": "127.0.0.1:0",
             "SECURE_RPC_LISTEN__ADMIN_ADDRESS": "127.0.0.1:0",
             "SECURE_RPC_LOGGING__FORMAT": "json",
+            "SECURE_RPC_LOAD__ADAPTIVE": "false",  # what is let in does not hang on how busy the machine is
             **settings,
         }
         self._process = subprocess.Popen(

@@ -143,5 +143,6 @@ def _places(files: DevelopmentFiles, folder: Path) -> dict[str, Any]:
         "authorization": {"policy_file": str(folder / "policy.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},
         "replay": {"file": str(folder / "replay.db")},
+        "load": {"adaptive": False},
         "shutdown": {"drain_seconds": 0, "grace_seconds": 5},
     }
