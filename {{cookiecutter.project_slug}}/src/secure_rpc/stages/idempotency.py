@@ -12,7 +12,7 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +46,10 @@ _GOOD, _REFUSED = b"\0", b"\1"  # with what a kept outcome begins
 logger = logging.getLogger(__name__)
 
 
+async def _nothing() -> None:
+    """Check nothing."""
+
+
 class Idempotency:
     """Run calls by their keys.
 
@@ -76,13 +80,16 @@ class Idempotency:
         self._on_answer = on_answer
         self._ending: set[asyncio.Task[None]] = set()  # what goes on although its call was cancelled
 
-    async def run(self, call: Call, key: str, proceed: Proceed) -> None:
+    async def run(
+        self, call: Call, key: str, proceed: Proceed, check_first: Callable[[], Awaitable[None]] = _nothing
+    ) -> None:
         """Run a call, unless it has run.
 
         Args:
             call: of a unary method.
             key: of the caller's own.
             proceed: runs it.
+            check_first: refuses a call whose key is new here, but which may have been made before this was remembered.
 
         Raises:
             StatusError: it may not run, or it ended so, now or the first time.
@@ -97,9 +104,14 @@ class Idempotency:
         except StoreUnavailable as error:
             raise errors.Unavailable(reason="REPLAY_STORE_UNAVAILABLE") from error
         if begun.standing is not Standing.NEW:
+            if begun.standing is Standing.DONE:
+                await (
+                    call.receive()
+                )  # what the request may touch is looked at again: it may not be the caller's any more
             self._answer(call, begun)
             return
         try:
+            await check_first()
             await proceed(call)
         except BaseException as error:
             await self._ended(self._after(call, attempt, error))

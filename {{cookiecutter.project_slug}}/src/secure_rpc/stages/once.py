@@ -61,7 +61,27 @@ class Once:
             raise errors.Unavailable(reason="REPLAY_STORE_UNAVAILABLE") from error
         if not fresh:
             raise errors.AlreadyExists("this call was made before", reason="REPLAYED")
-        if sent_seconds < self._store.began_seconds:
-            raise errors.FailedPrecondition(
-                "the call was stamped before this service began to remember calls", reason="REPLAY_PROOF_STALE"
-            )
+        _check_memory(sent_seconds, self._store.began_seconds)
+
+    async def check_memory(self, sent_seconds: float) -> None:
+        """Refuse a call that may have been made before anything was remembered.
+
+        Args:
+            sent_seconds: Unix time at which it was made, as it says.
+
+        Raises:
+            FailedPrecondition: it was stamped before that.
+            Unavailable: it cannot be told.
+        """
+        try:
+            await self._store.open()
+        except StoreUnavailable as error:
+            raise errors.Unavailable(reason="REPLAY_STORE_UNAVAILABLE") from error
+        _check_memory(sent_seconds, self._store.began_seconds)
+
+
+def _check_memory(sent_seconds: float, began_seconds: float) -> None:
+    if sent_seconds < began_seconds:
+        raise errors.FailedPrecondition(
+            "the call was stamped before this service began to remember calls", reason="REPLAY_PROOF_STALE"
+        )

@@ -41,8 +41,9 @@ class Replay:
                         f"{KEY} is for unary methods of services that keep outcomes; send {NONCE_KEY}",
                         reason="IDEMPOTENCY_NOT_HERE",
                     )
-                once.check_time(_sent(call))
-                await idempotency.run(call, key, proceed)
+                sent_seconds = _sent(call)
+                once.check_time(sent_seconds)
+                await idempotency.run(call, key, proceed, lambda: once.check_memory(sent_seconds))
                 return
             if not contract.signed:
                 nonce, sent_seconds = call.header(NONCE_KEY), _sent(call)

@@ -16,7 +16,7 @@ class NonceStore(Protocol):
         """Return the Unix time at which it began to remember; it knows nothing of calls before that."""
 
     async def open(self) -> None:
-        """Begin to remember, before the first call.
+        """Begin to remember, unless it has; `began_seconds` is that of now from here on.
 
         Raises:
             StoreUnavailable: it begins with the first call instead, and that call is not taken.

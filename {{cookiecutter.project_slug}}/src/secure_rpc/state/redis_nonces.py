@@ -23,6 +23,7 @@ if not began then
   redis.call('SET', KEYS[1], began)
 end
 """
+_SINCE = _OPEN + "return began"
 # 1 where the nonce is new
 _ADD = (
     _OPEN
@@ -56,9 +57,9 @@ class RedisNonces:
         """See `NonceStore`."""
 
         async def begin(client: Redis) -> Any:
-            return await cast("Any", client.eval(_OPEN, 1, self._began_key))
+            return await cast("Any", client.eval(_SINCE, 1, self._began_key))
 
-        await self._store.run(begin)
+        self._began_seconds = float(await self._store.run(begin))
 
     async def add(self, nonce: str, lifetime_seconds: float) -> bool:
         """Note a nonce; see `NonceStore`."""

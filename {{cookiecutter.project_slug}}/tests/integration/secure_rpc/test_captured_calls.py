@@ -19,8 +19,8 @@ Metadata = list[tuple[str, str | bytes]]
 OVERRIDES: dict[str, dict[str, Any]] = {"memory": {}, "file": {"replay": {"file": "calls.db"}}}
 
 
-def proof() -> Metadata:
-    return [("request-nonce", secrets.token_urlsafe(16)), ("request-time", f"{time.time():.6f}")]
+def proof(header: str = "request-nonce") -> Metadata:
+    return [(header, secrets.token_urlsafe(16)), ("request-time", f"{time.time():.6f}")]
 
 
 async def made(target: Target, captured: Metadata) -> str:
@@ -77,6 +77,30 @@ async def test_at_another_replica_and_after_the_store_was_lost(application: Appl
         assert await made(other, captured) == "FAILED_PRECONDITION REPLAY_PROOF_STALE"
         assert await made(other, captured) == "ALREADY_EXISTS REPLAYED"
         assert await made(other, proof()) == "taken"
+
+
+async def test_a_call_with_a_key_is_not_run_again_where_its_key_was_forgotten(
+    application: Application, tmp_path: Path
+) -> None:
+    before, after, shared = folders(tmp_path, "before", "after", "shared")
+    alone = {"replay": {"file": None}}
+    async with run_target(application, before, alone) as target:
+        captured = proof("idempotency-key")
+        assert await made(target, captured) == "taken"
+    async with run_target(application, after, alone) as target:
+        assert await made(target, captured) == "FAILED_PRECONDITION REPLAY_PROOF_STALE"
+        assert target.begun == 0
+        assert await made(target, proof("idempotency-key")) == "taken"
+    async with real_store(tmp_path / "store") as store:
+        overrides = {"state": {"redis_url": store.url, "timeout_seconds": 2}}
+        async with run_target(application, shared, overrides) as target:
+            captured = proof("idempotency-key")
+            assert await made(target, captured) == "taken"
+            assert target.service.server.platform.store is not None
+            await target.service.server.platform.store.run(lambda client: client.flushall())
+            assert await made(target, captured) == "FAILED_PRECONDITION REPLAY_PROOF_STALE"
+            assert target.begun == 1
+            assert await made(target, proof("idempotency-key")) == "taken"
 
 
 async def test_a_store_that_hangs_takes_no_call(application: Application, tmp_path: Path) -> None:
