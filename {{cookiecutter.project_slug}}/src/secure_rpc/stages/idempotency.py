@@ -104,10 +104,8 @@ class Idempotency:
         except StoreUnavailable as error:
             raise errors.Unavailable(reason="REPLAY_STORE_UNAVAILABLE") from error
         if begun.standing is not Standing.NEW:
-            if begun.standing is Standing.DONE:
-                await (
-                    call.receive()
-                )  # what the request may touch is looked at again: it may not be the caller's any more
+            if begun.standing is Standing.DONE:  # what it names may not be the caller's any more
+                await call.receive()
             self._answer(call, begun)
             return
         try:
