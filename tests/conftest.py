@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from tools.bake import bake, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+SECONDS = 1800.0  # no target of a service's make may take longer
 
 
 class Git(Protocol):
@@ -64,10 +67,17 @@ def make() -> Make:
     }
 
     def run(service: Path, *targets: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["make", *targets], cwd=service, env=environment, check=False, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        command = ["make", *targets]
+        process = subprocess.Popen(
+            command, cwd=service, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            process_group=0,
         )  # fmt: skip
+        try:
+            printed, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # all that it started, which would hold its output open
+            printed = f"{process.communicate()[0]}\nended after {SECONDS} s"
+        return subprocess.CompletedProcess(command, process.returncode, printed)
 
     return run
 
