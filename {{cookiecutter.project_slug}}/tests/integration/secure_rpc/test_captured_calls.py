@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from contextlib import AsyncExitStack
@@ -12,6 +13,7 @@ import pytest
 
 from secure_rpc.platform import Application
 
+from support.delays import delayed
 from support.stores import RealStore, real_store
 from support.target import Target, reason_of, run_target
 
@@ -116,9 +118,34 @@ async def test_a_store_that_hangs_takes_no_call(application: Application, tmp_pa
             assert await until_answered(target, proof()) == "taken"
 
 
+async def test_a_slow_store_takes_each_call_once_all_the_same(application: Application, tmp_path: Path) -> None:
+    async with real_store(tmp_path / "store") as store, delayed(store.port, 0.1) as port:
+        overrides = {"state": {"redis_url": f"redis://127.0.0.1:{port}", "timeout_seconds": 2}}
+        [folder] = folders(tmp_path, "service")
+        async with run_target(application, folder, overrides) as target:
+            for header, again in {"request-nonce": "ALREADY_EXISTS REPLAYED", "idempotency-key": "taken"}.items():
+                captured = proof(header)
+                assert await made(target, captured) == "taken"
+                assert await made(target, captured) == again
+            assert target.begun == 2
+
+
+async def test_a_store_slower_than_its_timeout_takes_no_call(application: Application, tmp_path: Path) -> None:
+    async with real_store(tmp_path / "store") as store, delayed(store.port, 1) as port:
+        overrides = {
+            "state": {"redis_url": f"redis://127.0.0.1:{port}", "timeout_seconds": 0.1},
+            "revocation": {"refuse_when_shared_stale": False},
+        }
+        [folder] = folders(tmp_path, "service")
+        async with run_target(application, folder, overrides) as target:
+            for _ in range(3):
+                assert await made(target, proof()) == "UNAVAILABLE REPLAY_STORE_UNAVAILABLE"
+            assert target.begun == 0
+
+
 async def until_answered(target: Target, metadata: Metadata) -> str:
     """Return what becomes of a call once the store is asked again."""
-    while True:
-        told = await made(target, metadata)
-        if told != "UNAVAILABLE REPLAY_STORE_UNAVAILABLE":
-            return told
+    async with asyncio.timeout(30):
+        while (told := await made(target, metadata)) == "UNAVAILABLE REPLAY_STORE_UNAVAILABLE":
+            pass
+    return told

@@ -18,6 +18,7 @@ from secure_rpc.platform import Application
 from secure_rpc.testing.service import merged
 
 from support.clocks import until
+from support.delays import delayed
 from support.sessions import NO_LEEWAY, PATIENCE_SECONDS, SOON_SECONDS, Stream, refresh, said, token
 from support.stores import RealStore, real_store
 from support.target import Target, run_target
@@ -173,6 +174,21 @@ async def test_a_store_that_is_away_at_the_end_ends_the_stream_or_not_as_the_set
             await until(lambda: time.time() > stream.expires_at + 1, PATIENCE_SECONDS)
             assert await stream.answers()
             assert (await refresh(here, stream.id, token(here, 900))).code is grpc.StatusCode.OK  # the holder's own
+
+
+async def test_a_slow_store_extends_all_the_same_and_ends_no_stream_too_late(
+    application: Application, tmp_path: Path, store: RealStore
+) -> None:
+    async with delayed(store.port, 0.1) as port:
+        settings = {"state": {"redis_url": f"redis://127.0.0.1:{port}", "timeout_seconds": 2}}
+        async with replicas(application, tmp_path, store, **settings) as [here, there]:
+            kept = await Stream(here, token(here, SOON_SECONDS)).begin()
+            left = await Stream(here, token(here, SOON_SECONDS)).begin()
+            assert said(await refresh(there, kept.id, token(there, 600))) == ("OK", "")
+            assert await left.end() == ENDED
+            await until(lambda: time.time() > kept.expires_at, PATIENCE_SECONDS)
+            assert await kept.answers()
+            await kept.close()
 
 
 async def test_a_store_that_comes_back_empty_is_told_again_of_all_streams(
