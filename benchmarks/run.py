@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmarks import load, report, stream_report, telemetry
+from benchmarks import load, report, store_report, stream_report, telemetry
 from benchmarks.calls import Client, calls_counted
 from benchmarks.contenders import ALL, OURS, Server
 from benchmarks.workspace import HERE, FailedError, Workspace, prepare, run
@@ -72,7 +72,7 @@ def main() -> None:  # noqa: C901  # a branch for each thing that is measured
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each time, about")
     parser.add_argument(
         "--only",
-        choices=["policy", "handshakes", "streams", "telemetry", "flood"],
+        choices=["policy", "handshakes", "streams", "telemetry", "flood", "store"],
         help="measure that alone; nothing is written",
     )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement: nothing is written")
@@ -97,6 +97,8 @@ def main() -> None:  # noqa: C901  # a branch for each thing that is measured
                 report.show_policy(console, policy(workspace, quick=arguments.quick))
             elif arguments.only == "streams":
                 console.print(stream_report.streams(streams(workspace, quick=arguments.quick)).rich())
+            elif arguments.only == "store":
+                console.print(store_report.waits(store(workspace)).rich())
             elif arguments.only == "flood":
                 report.show_flood(console, flood(workspace, quick=arguments.quick))
             else:
@@ -134,6 +136,15 @@ def streams(workspace: Workspace, *, quick: bool) -> dict[str, Any]:
     with console.status("live streams"):
         found: dict[str, Any] = json.loads(
             run(workspace.python, "-m", "benchmarks.streams", *count, folder=workspace.service, path=ROOT)
+        )
+    return found
+
+
+def store(workspace: Workspace) -> dict[str, Any]:
+    """Return how long calls wait for a store that is away."""
+    with console.status("a store that is away"):
+        found: dict[str, Any] = json.loads(
+            run(workspace.python, "-m", "benchmarks.store_away", folder=workspace.service, path=ROOT)
         )
     return found
 
