@@ -27,6 +27,7 @@ from secure_rpc.watching import FileWatch
 
 READY_SECONDS = 10.0  # for the server to be reached with a new certificate, before that is said
 MARGIN_SECONDS = 0.05  # of the time left to a call that is left to its own answer, when it calls others
+PAST_SECONDS = -1.0  # gRPC counts in milliseconds and rounds up: within the first of them it would still send a call
 
 # Takes the arguments by which a callable is made, and returns them, with what signs its calls, if anything
 Adapt: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any], Any]]
@@ -312,5 +313,7 @@ def _within_current_call(timeout_seconds: float | None) -> float | None:
     remaining = call.time_remaining() if call.is_under_way else None
     if remaining is None:
         return timeout_seconds
-    left = max(remaining - MARGIN_SECONDS, 0.0)
+    left = remaining - MARGIN_SECONDS
+    if left <= 0:
+        return PAST_SECONDS
     return left if timeout_seconds is None else min(timeout_seconds, left)

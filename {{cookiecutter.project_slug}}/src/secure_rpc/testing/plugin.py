@@ -9,13 +9,14 @@ from secure_rpc.tls import floor
 
 floor.establish()
 
-from collections.abc import AsyncIterator, Callable  # noqa: E402
+from collections.abc import AsyncIterator, Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import grpc  # noqa: E402
 import pytest  # noqa: E402
 
 from secure_rpc.platform import Application  # noqa: E402
+from secure_rpc.testing import logs  # noqa: E402
 from secure_rpc.testing.service import RunningService, run_service  # noqa: E402
 
 
@@ -30,3 +31,10 @@ async def service(application: Application, tmp_path: Path) -> AsyncIterator[Run
 def client_as(service: RunningService) -> Callable[[str], grpc.aio.Channel]:
     """Return what makes channels: `client_as("alice")`."""
     return service.client_as
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Leave logging as the test found it: a command that a test runs in this process sets it up."""
+    with logs.as_they_were():
+        yield

@@ -7,6 +7,7 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -202,13 +203,18 @@ def test_a_server_that_is_away_is_waited_for(
     assert not (tmp_path / "sent").exists()
     running = threading.Thread(target=exporter.run)
     running.start()
+    for _ in range(1000):
+        if "audit records wait to be sent, again in 0.5 s" in caplog.text:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail(f"nobody was told that nothing could be sent: {caplog.text}")
     with tcp_server(collector, port):
         collector.wait(6)
         exporter.stopping.set()
         running.join()
         exporter.close()
     assert calls(collector.records) == ids(0, 5)
-    assert "audit records wait to be sent, again in 0.5 s" in caplog.text
 
 
 def test_the_log_of_a_worker_that_comes_later_is_sent_too(tmp_path: Path, record: MakeRecord) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,16 +14,9 @@ import structlog
 from secure_rpc.telemetry.logging import LogFormat, configure
 from secure_rpc.telemetry.redaction import REDACTED, SECRET_KEYS
 
-from support import logs
 from support.logs import ORIGIN, lines_of
 
 SECRET = "hunter2"  # noqa: S105  # what may stand in no line
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    with logs.as_they_were():
-        yield
 
 
 def json_of(write: Callable[[], object]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from secure_rpc.dev.authority import Authority, client_request
 from secure_rpc.identity.api_key import SECRET_BYTES
 from secure_rpc.telemetry.redaction import REDACTED, scrub, scrub_bytes, without_secrets
+from secure_rpc.testing.logs import as_they_were
 from secure_rpc.v1 import exchange_pb2
 
-from support.logs import as_they_were, lines_of
+from support.logs import lines_of
 
 JWT = jwt.encode({"sub": "alice", "aud": "x"}, "k" * 32, algorithm="HS256")
 KEY = f"k1.{secrets.token_urlsafe(SECRET_BYTES)}"

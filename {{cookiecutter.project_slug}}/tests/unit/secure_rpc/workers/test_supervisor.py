@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,11 @@ from secure_rpc.admin import Exposure
 from secure_rpc.workers import process, reporting, supervisor
 from secure_rpc.workers.supervisor import Supervisor, pause_seconds
 
-from support import logs
-
 STAND_IN = Path("tests/support/stand_in_worker.py")
 SERVES: dict[str, Any] = {}
 COUNTED = [
     {"name": "a", "help": "h", "type": "counter", "unit": "", "mode": "all", "samples": [["a_total", {}, 1.0, None]]}
 ]
-
-
-@pytest.fixture(autouse=True)
-def _logs() -> Iterator[None]:
-    with logs.as_they_were():
-        yield
 
 
 class Supervised:
