@@ -58,6 +58,14 @@ class Principal:
         """Return the name for logs: the user's where there is one, else the workload's."""
         return self.subject or self.workload
 
+    @property
+    def account(self) -> str:
+        """Return on whose account the call goes, the user's of one issuer or else the workload's; no other has it.
+
+        By it quotas are counted and calls remembered: a user has one of each, whatever workload it calls through.
+        """
+        return f"{self.issuer} {self.subject}" if self.subject else self.workload
+
     def __str__(self) -> str:
         """Return who it is and how that was proven; no claim, no secret."""
         user = f"{self.subject} of {self.issuer}" if self.subject else ""

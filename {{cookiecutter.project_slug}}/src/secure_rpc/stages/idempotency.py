@@ -123,8 +123,7 @@ class Idempotency:
         request = await call.request()
         # what is encrypted is other bytes each time; and a plain digest of a secret can be found by trying
         same = raw.digest() if call.unseal is None else _digest_of(request, key)
-        principal = call.principal
-        who = f"{principal.workload} {principal.issuer} {principal.subject}" if principal else ""
+        who = call.principal.account if call.principal else ""
         return Attempt(digest(f"{who} {call.method.path} {key}"), same, secrets.token_hex(8))
 
     def _answer(self, call: Call, begun: Begun) -> None:

@@ -50,7 +50,7 @@ class Integrity:
             proven = self._proofs.verify(Presented(text, call.path, call.principal, pem, credential), self._clock())
             call.check_raw_requests(proven.check_body)
             await call.request()
-            who = call.principal.name if call.principal else ""
+            who = call.principal.account if call.principal else ""
             await self._once.take(f"signed {who} {proven.key_id}", proven.nonce, proven.made_seconds)
             await proceed(call)
 

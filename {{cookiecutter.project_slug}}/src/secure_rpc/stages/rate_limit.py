@@ -80,9 +80,8 @@ def _key(call: Call, quota_class: str) -> QuotaKey:
     principal = call.principal
     if principal is None:
         raise errors.Unauthenticated(reason="IDENTITY_MISSING")
-    name = f"{principal.issuer} {principal.subject}" if principal.subject else principal.workload
     tenants = principal.tenants
-    return QuotaKey(name, ",".join(sorted(tenants) if len(tenants) > 1 else tenants), quota_class)
+    return QuotaKey(principal.account, ",".join(sorted(tenants) if len(tenants) > 1 else tenants), quota_class)
 
 
 @functools.lru_cache(1000)

@@ -50,7 +50,7 @@ class Replay:
                 if not NONCE_FORM.fullmatch(nonce):
                     raise _missing()
                 once.check_time(sent_seconds)
-                await once.take(call.principal.name if call.principal else "", nonce, sent_seconds)
+                await once.take(call.principal.account if call.principal else "", nonce, sent_seconds)
             await proceed(call)
 
         return take_once

@@ -45,10 +45,10 @@ async def idempotency() -> AsyncIterator[Idempotency]:
     await file.close()
 
 
-def made() -> Call:
+def made(workload: str = "", issuer: str = "") -> Call:
     method = Method("/things.v1.Things/Make", Patience(1), request_streaming=False, response_streaming=False)
     call = Call(method, method.path, ())
-    call.context, call.principal = Context(), Principal(subject="alice")
+    call.context, call.principal = Context(), Principal(workload, issuer, "alice")
     return call
 
 
@@ -67,6 +67,16 @@ async def test_an_answer_is_given_again(idempotency: Idempotency) -> None:
     again = made()
     await idempotency.run(again, KEY, never)
     assert (again.reply, again.context.trailers) == (b"the answer", (("idempotent-replay", "true"),))
+
+
+async def test_a_user_of_one_issuer_has_its_keys_through_any_workload(idempotency: Idempotency) -> None:
+    await idempotency.run(made("spiffe://example.org/one"), KEY, run)
+    again = made("spiffe://example.org/other")
+    await idempotency.run(again, KEY, never)
+    assert again.reply == b"the answer"
+    other = made("spiffe://example.org/one", "https://another.example.org")
+    await idempotency.run(other, KEY, run)
+    assert other.context.trailers == ()
 
 
 async def test_who_may_not_touch_what_the_request_names_any_more_gets_no_answer(idempotency: Idempotency) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import pytest
@@ -77,6 +77,15 @@ async def test_two_callers_may_hit_upon_one_nonce(world: World) -> None:
     assert await world.attempt(principal=ALICE) == ""
     assert await world.attempt(principal=BOB) == ""
     assert await world.attempt(principal=BOB) == "ALREADY_EXISTS REPLAYED"
+
+
+async def test_a_user_is_one_of_its_issuer_through_whatever_workload(world: World) -> None:
+    one = Principal(workload="spiffe://example.org/one", issuer="https://a", subject="alice")
+    assert await world.attempt(principal=one) == ""
+    assert await world.attempt(principal=replace(one, issuer="https://b")) == ""
+    assert (
+        await world.attempt(principal=replace(one, workload="spiffe://example.org/other")) == "ALREADY_EXISTS REPLAYED"
+    )
 
 
 @pytest.mark.parametrize(
