@@ -19,7 +19,7 @@ from secure_rpc.platform import Application
 
 from probe.v1 import probe_pb2 as pb
 from probe.v1 import probe_pb2_grpc
-from support.processes import Served, serve_process
+from support.processes import Served, readiness, serve_process
 from support.target import reason_of
 from support.world import Ending, ending
 
@@ -55,16 +55,16 @@ async def test_calls_are_refused_while_the_audit_cannot_be_written_and_no_record
         stub: Any = probe_pb2_grpc.ProbeServiceStub(await served.channel())
         calls: list[Ending] = [await until(stub, lambda told: told.code is grpc.StatusCode.OK)]
         async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
-            assert (await admin.get("/readyz")).status_code == 200
+            assert (await readiness(admin)).status_code == 200
             await let_no_file_grow(served, log.stat().st_size + FREE_BYTES)
             refused = await until(stub, lambda told: told.code is grpc.StatusCode.UNAVAILABLE)
             assert reason_of(refused.trailers).reason == "AUDIT_UNAVAILABLE"
-            unready = await admin.get("/readyz")
-            assert (unready.status_code, unready.json()["because"]) == (503, ["audit records cannot be written"])
+            unready = await readiness(admin, because=["audit records cannot be written"])
+            assert unready.status_code == 503
             assert (await admin.get("/healthz")).status_code == 200
             await let_no_file_grow(served, None)
             await until(stub, lambda told: told.code is grpc.StatusCode.OK)
-            assert (await admin.get("/readyz")).status_code == 200
+            assert (await readiness(admin)).status_code == 200
         served.signal(signal.SIGTERM)
         assert await served.process.ended() == 0
         finding = verify(log)

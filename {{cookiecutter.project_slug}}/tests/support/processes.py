@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import orjson
 
 from secure_rpc.client import connect
@@ -34,6 +36,19 @@ PROBE_SERVICES = list(pb.DESCRIPTOR.services_by_name.values())
 def module_of(application: Application) -> str:
     """Return the module in which a service keeps its `APPLICATION`."""
     return application.build_chain.__module__
+
+
+async def readiness(admin: httpx.AsyncClient, *, because: Sequence[str] = ()) -> httpx.Response:
+    """Return what a service says that is ready, or is not for these reasons, once it says so.
+
+    On a busy machine a worker may not answer its supervisor in time, and counts as unready until it is asked again.
+    """
+    async with asyncio.timeout(30):
+        while True:
+            answer = await admin.get("/readyz")
+            if answer.json().get("because", []) == list(because):
+                return answer
+            await asyncio.sleep(0.05)
 
 
 class Served:

@@ -76,6 +76,9 @@ class World:
             self.port = self.server.add_insecure_port("127.0.0.1:0")
             self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
         await self.server.start()
+        if not self.credentials:  # else the test may be about a connection that is refused
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await self.channel.channel_ready()  # deadlines of calls are not to pass while it is made
         self.stub: Any = probe_pb2_grpc.ProbeServiceStub(self.channel)
         return self
 

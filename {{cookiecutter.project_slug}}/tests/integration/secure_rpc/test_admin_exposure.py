@@ -17,7 +17,7 @@ from secure_rpc.platform import Application
 from secure_rpc.tls import handshake
 
 from support.clocks import until
-from support.processes import serve_process
+from support.processes import readiness, serve_process
 from support.target import TRUST_DOMAIN, Target, run_target
 
 PROMETHEUS = f"spiffe://{TRUST_DOMAIN}/client/prometheus"
@@ -133,5 +133,5 @@ async def test_the_supervisor_asks_for_a_certificate_too(application: Applicatio
                 codes[name] = (await client.get(f"https://{line['admin']}/metrics")).status_code
         assert codes == {"prometheus": 200, "developer": 403}
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{line['probes']}") as client:
-            assert (await client.get("/readyz")).json() == {"ready": True}
+            assert (await readiness(client)).json() == {"ready": True}
             assert (await client.get("/metrics")).status_code == 404

@@ -17,7 +17,7 @@ from secure_rpc.platform import Application
 
 from probe.v1 import probe_pb2 as pb
 from probe.v1 import probe_pb2_grpc
-from support.processes import Served, serve_process
+from support.processes import Served, readiness, serve_process
 from support.world import ending
 
 EX_CONFIG, EX_SOFTWARE = 78, 70
@@ -34,7 +34,7 @@ async def test_the_service_starts_by_its_own_command_and_stops_when_told(
 ) -> None:
     async with serve_process(application, tmp_path, probe=False) as served:
         async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
-            assert (await admin.get("/readyz")).json() == {"ready": True}
+            assert (await readiness(admin)).json() == {"ready": True}
         served.signal(number)
         assert await served.process.ended() == 0
         told = [line["event"] for line in served.process.lines]
@@ -69,8 +69,8 @@ async def test_new_calls_are_served_while_the_process_drains(application: Applic
         async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
             served.signal(signal.SIGTERM)
             await served.process.line("draining")
-            answer = await admin.get("/readyz")
-            assert (answer.status_code, answer.json()["because"]) == (503, ["shutting down"])
+            answer = await readiness(admin, because=["shutting down"])
+            assert answer.status_code == 503
             assert (await admin.get("/healthz")).status_code == 200
         assert (await ending(stub.Unary(pb.Ask(act="late")))).code is grpc.StatusCode.OK
         assert await served.process.ended() == 0

@@ -31,7 +31,7 @@ from secure_rpc.workers.control import audit_files
 from probe.v1 import probe_pb2 as pb
 from probe.v1 import probe_pb2_grpc
 from support import http2
-from support.processes import Served, serve_process
+from support.processes import Served, readiness, serve_process
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOT_UTF8 = b"/a/B\xff"
@@ -127,7 +127,7 @@ async def test_all_workers_take_calls_and_the_numbers_are_those_of_all(served: S
             total += seen.total()
     assert (await metrics(served))[path] == total
     async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
-        assert (await admin.get("/readyz")).json() == {"ready": True}
+        assert (await readiness(admin)).json() == {"ready": True}
         assert (await admin.get("/healthz")).text == "ok\n"
 
 

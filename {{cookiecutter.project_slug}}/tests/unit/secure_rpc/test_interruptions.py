@@ -20,7 +20,7 @@ from support.stages import Around
 from support.world import TIMEOUT_SECONDS, Serve, World, ending
 
 C = grpc.StatusCode
-DEADLINE_SECONDS = 0.3
+DEADLINE_SECONDS = 0.6  # on a busy machine the handler has begun by then
 GENERATORS = ("ServerStream", "Bidi")
 SWALLOW = "sleep_and_swallow_the_cancellation"
 OUTCOMES = {
