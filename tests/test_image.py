@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -164,9 +166,40 @@ def test_keys_environments_and_history_are_no_part_of_what_is_built_from(built: 
     assert found == {name for name in known if not name.endswith(".in")}
 
 
+def installed(root: Path) -> set[tuple[str, str]]:
+    """Return the packages in an image, with their versions, by what they say themselves."""
+    found = set()
+    for file in root.glob("opt/service/lib/python*/site-packages/*.dist-info/METADATA"):
+        said = dict(line.split(": ", 1) for line in file.read_text(encoding="utf-8").splitlines() if ": " in line[:12])
+        found.add((re.sub(r"[-_.]+", "-", said["Name"]).lower(), said["Version"]))
+    return found
+
+
+def test_the_bill_of_materials_is_what_is_in_the_image(built: Built, make: Make) -> None:
+    bills = []
+    for _ in range(2):
+        done = make(built.service, "sbom", f"PYTHON_IMAGE={built.builder.base}")
+        assert done.returncode == 0, done.stdout
+        bills.append((built.service / "build" / "sbom.json").read_bytes())
+    assert bills[0] == bills[1]
+    bill = json.loads(bills[0])
+    base, packages = (
+        [each for each in bill["components"] if (each["type"] == "container") is wanted] for wanted in (True, False)
+    )
+    assert [f"{each['name']}@{each['version']}" for each in base] == [built.builder.base]
+    names: dict[str, set[tuple[str, str]]] = {each["scope"]: set() for each in packages}
+    for each in packages:
+        names[each["scope"]].add((each["name"], each["version"]))
+    there = installed(built.image.root) - {("order-service", "0.1.0")}
+    assert len(there) > 30
+    assert names["required"] - there == set()
+    assert there - names["required"] - names["optional"] == set()
+
+
+@pytest.mark.parametrize("target", ["image", "sbom"])
 @pytest.mark.parametrize("base", ["", "python:3.11-slim", "python@sha1:0123"])
-def test_make_refuses_a_base_that_is_not_named_by_its_digest(service: Path, make: Make, base: str) -> None:
-    done = make(service, "image", f"PYTHON_IMAGE={base}", "BUILDER=false")
+def test_make_refuses_a_base_that_is_not_named_by_its_digest(service: Path, make: Make, base: str, target: str) -> None:
+    done = make(service, target, f"PYTHON_IMAGE={base}", "BUILDER=false")
     assert done.returncode != 0
     assert "by its digest" in done.stdout
 
