@@ -130,7 +130,7 @@ def test_a_build_elsewhere_and_later_has_the_same_layers(built: Built, tmp_path:
     shutil.copytree(built.service, elsewhere, ignore=left, copy_function=shutil.copyfile)
     done = made(make, built.builder, elsewhere, "localhost/order-service:second")
     assert done.returncode == 0, done.stdout
-    assert built.builder.image("localhost/order-service:second").layers == built.image.layers
+    assert built.builder.layers("localhost/order-service:second") == built.builder.layers(built.image.name)
 
 
 def test_a_package_that_is_not_the_one_of_the_lock_is_not_installed(

@@ -57,11 +57,10 @@ def checked(*command: str | Path) -> str:
 
 
 class Image(NamedTuple):
-    """What an image says of itself, and where its files can be seen, by nobody changed."""
+    """What an image says of itself, and where a copy of its files is."""
 
     name: str
     config: Json
-    layers: list[str]  # by the digests of what is in them
     root: Path
 
     @property
@@ -137,11 +136,16 @@ class Builder:
         self("rm", container)
         done.write_bytes(lock)
 
+    def layers(self, name: str) -> list[str]:
+        """Return the layers of an image, by the digests of what is in them."""
+        layers: list[str] = json.loads(self("inspect", "--type", "image", name))["Docker"]["rootfs"]["diff_ids"]
+        return layers
+
     def image(self, name: str) -> Image:
-        """Return an image of the store."""
+        """Return an image of the store, and a copy of its files; each takes as much room as the image."""
         said = json.loads(self("inspect", "--type", "image", name))["Docker"]
         container = self("from", "--pull-never", name)
-        return Image(name, said["config"], said["rootfs"]["diff_ids"], Path(self("mount", container)))
+        return Image(name, said["config"], Path(self("mount", container)))
 
 
 # in namespaces of its own, where loopback is nobody else's; a file system that can be written to in few folders
