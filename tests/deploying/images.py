@@ -33,6 +33,7 @@ BASE, BASE_NAME = KEPT / f"{RELEASE}.tar", "localhost/python"
 # how this machine's pip reaches its packages
 OF_PIP = ("/etc/pip.conf", "/etc/ssl/certs")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+UNSHARED = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
 SECONDS, PAUSE_SECONDS = 60.0, 0.1
 
 
@@ -43,6 +44,8 @@ def needed() -> None:
         reason = f"{', '.join(missing)} not installed: apt-get install {PACKAGES}"
     elif os.geteuid() != 0:
         reason = "images are built and run by chroot here, which root alone may: run as root, in a container say"
+    elif subprocess.run([*UNSHARED, "true"], check=False, capture_output=True).returncode:
+        reason = "an image runs in namespaces of its own here, and none can be made: run where unshare may"
     if reason and os.environ.get("CI"):
         pytest.fail(reason)
     if reason:
@@ -180,8 +183,17 @@ class Container:
         config = image.config
         mounts = " ".join(f"{source}:{target}" for target, source in mounted.items())
         placed = [str(image.root), config["User"], config["WorkingDir"], " ".join(writable), mounts]
-        unshared = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "bash", "-c", START, "start"]
-        command = [*unshared, *placed, *self._variables(), *config["Entrypoint"], *config["Cmd"]]
+        command = [
+            *UNSHARED,
+            "bash",
+            "-c",
+            START,
+            "start",
+            *placed,
+            *self._variables(),
+            *config["Entrypoint"],
+            *config["Cmd"],
+        ]
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
