@@ -7,39 +7,28 @@ import json
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from tests.deploying import shapes
 from tests.deploying.agreement import Manifests, disagreements
-from tests.deploying.tools import Json, answer, built, checkov, environment, kubectl
+from tests.deploying.breaking import BROKEN, the
+from tests.deploying.deployed import ALL, OVERLAYS, Deployed
+from tests.deploying.tools import Json, checkov, kubectl
 from tests.exports.meshes import bootstrap, installed, validated
 from tools.bake import ROOT, bake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Make
 
 pytestmark = pytest.mark.slow
 
-PROGRAMS = ROOT / "tests" / "deploying"
-OVERLAYS = ("dev", "prod", "istio", "istio-passthrough", "linkerd")
-COMPONENTS = ("spiffe-csi", "edge-certificate")  # that no overlay has
-ALL = (*OVERLAYS, *COMPONENTS)
 REASON_WORDS = 4
 LABEL = "app.kubernetes.io/name=order-service"
-
-
-class Deployed(NamedTuple):
-    """A service, and what its overlays become."""
-
-    service: Path
-    manifests: dict[str, list[Json]]
-    folder: Path  # with the same, as files
 
 
 @pytest.fixture(scope="module")
@@ -48,37 +37,14 @@ def deployed(template: Path, tmp_path_factory: pytest.TempPathFactory, make: Mak
     service = bake(tmp_path_factory.mktemp("deploying"), {}, template)
     made = make(service, "setup", "mesh")
     assert made.returncode == 0, made.stdout
-    for component in COMPONENTS:
-        overlay = service / "deploy" / "overlays" / component
-        overlay.mkdir()
-        kustomization = {
-            "namespace": "order-service",
-            "resources": ["../prod"],
-            "components": [f"../../components/{component}"],
-            "transformers": ["../../cluster-scoped"],
-        }
-        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
-    manifests = {name: built(service / "deploy" / "overlays" / name) for name in ALL}
-    folder = tmp_path_factory.mktemp("manifests")
-    for name, documents in manifests.items():
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(documents), encoding="utf-8")
-    return Deployed(service, manifests, folder)
+    return Deployed(service, tmp_path_factory.mktemp("manifests"))
 
 
 # --- schemas -----------------------------------------------------------------------------------------------
 
 
-def held(documents: list[Json]) -> list[str | None]:
-    """Return what is wrong with each manifest, none for one of a kind that nothing here knows."""
-    program = [environment("deploy") / "bin" / "python", PROGRAMS / "schemas.py"]
-    by_schema = answer(list(program), documents)
-    return [shapes.problems(each) if found is None else found for each, found in zip(documents, by_schema, strict=True)]
-
-
 def test_every_manifest_is_as_its_schema_has_it(deployed: Deployed) -> None:
-    every = [document for documents in deployed.manifests.values() for document in documents]
-    documents = list({json.dumps(document): document for document in every}.values())
-    found = held(documents)
+    documents, (found, _) = deployed.documents, deployed.held
     wrong = {f"{each['kind']} {each['metadata']['name']}": said for each, said in zip(documents, found, strict=True)}
     assert {name: said for name, said in wrong.items() if said != ""} == {}
     assert len({each["kind"] for each in documents}) > 20
@@ -86,11 +52,8 @@ def test_every_manifest_is_as_its_schema_has_it(deployed: Deployed) -> None:
 
 
 def test_a_field_that_a_schema_does_not_know_is_noticed(deployed: Deployed) -> None:
-    first = {document["kind"]: document for documents in deployed.manifests.values() for document in documents}
-    changed = copy.deepcopy(list(first.values()))
-    for document in changed:
-        document.get("spec", document)["unheardOf"] = 1
-    found = held(changed)
+    changed, (_, found) = deployed.foreign, deployed.held
+    assert {each["kind"] for each in changed} == {each["kind"] for each in deployed.documents}
     assert [each["kind"] for each, said in zip(changed, found, strict=True) if "unheardOf" not in (said or "")] == []
 
 
@@ -158,24 +121,6 @@ def test_a_waiver_has_a_reason(deployed: Deployed) -> None:
 # --- settings ----------------------------------------------------------------------------------------------
 
 
-def settings_of(deployed: Deployed, documents: list[Json], folder: Path) -> tuple[Json, dict[str, str]]:
-    """Return the settings that pods have, read by the service's own code, and those of them that name files."""
-    manifests = Manifests(documents)
-    (volume,) = [each for each in manifests.pod["volumes"] if each["name"] == "settings"]
-    config = folder / "settings.yaml"
-    config.write_text(manifests.named("ConfigMap", volume["configMap"]["name"])["data"]["settings.yaml"], "utf-8")
-    done = subprocess.run(
-        [deployed.service / ".venv" / "bin" / "python", PROGRAMS / "settings.py", config],
-        env={"PATH": os.environ["PATH"], **manifests.environment()},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    read = json.loads(done.stdout)
-    return read["settings"], read["files"]
-
-
 @pytest.fixture(scope="module")
 def promises(deployed: Deployed) -> Json:
     text = (deployed.service / "observability" / "objectives.yaml").read_text(encoding="utf-8")
@@ -184,119 +129,18 @@ def promises(deployed: Deployed) -> Json:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_manifests_and_settings_agree(deployed: Deployed, promises: Json, tmp_path: Path, name: str) -> None:
+def test_manifests_and_settings_agree(deployed: Deployed, promises: Json, name: str) -> None:
     documents = deployed.manifests[name]
-    settings, files = settings_of(deployed, documents, tmp_path)
+    settings, files = deployed.settings(name)
     assert len(files) >= 7
     assert disagreements(documents, settings, files, promises) == []
 
 
-def container(documents: list[Json]) -> Json:
-    found: Json = Manifests(documents).container
-    return found
-
-
-def the(documents: list[Json], kind: str, name: str = "order-service") -> Json:
-    spec: Json = Manifests(documents).named(kind, name)["spec"]
-    return spec
-
-
-# of manifests, settings and their files; then the words by which it is noticed
-BROKEN: dict[str, tuple[str, Callable[[list[Json], Json, dict[str, str]], Any], str]] = {
-    "grpc port": ("prod", lambda _d, s, _f: s["listen"].update(address="0.0.0.0:50052"), "listen.address 50052"),
-    "probe port": ("prod", lambda d, _s, _f: container(d)["ports"][1].update(containerPort=8081), "port probes"),
-    "admin port": ("prod", lambda _d, s, _f: s["listen"].update(admin_address="127.0.0.1:9464"), "not reached"),
-    "probe": ("prod", lambda d, _s, _f: container(d)["readinessProbe"]["httpGet"].update(path="/ready"), "/ready"),
-    "service port": ("prod", lambda d, _s, _f: the(d, "Service")["ports"][0].update(port=443), "is 443"),
-    "other pods": ("prod", lambda d, _s, _f: the(d, "Service")["selector"].update(app="x"), "selects other pods"),
-    "open port": (
-        "prod",
-        lambda d, _s, _f: the(d, "NetworkPolicy")["ingress"][0]["ports"][0].update(port="rpc"),
-        "names the port rpc",
-    ),
-    "policy path": (
-        "prod",
-        lambda _d, _s, f: f.update({"authorization.policy_file": "/etc/order-service/policy.yaml"}),
-        "authorization.policy_file: nothing is mounted at /etc/order-service",
-    ),
-    "config path": (
-        "prod",
-        lambda d, _s, _f: container(d)["args"].__setitem__(2, "/etc/order-service/settings/prod.yaml"),
-        "not prod.yaml",
-    ),
-    "subPath": ("prod", lambda d, _s, _f: container(d)["volumeMounts"][1].update(subPath="x"), "by subPath"),
-    "audit": ("prod", lambda d, _s, _f: [m.update(readOnly=True) for m in container(d)["volumeMounts"]], "be written"),
-    "key of a secret": (
-        "prod",
-        lambda d, _s, _f: the(d, "ExternalSecret", "redis")["data"][0].update(secretKey="pass"),
-        "state.password_file: redis brings ['ca.crt', 'pass'], not password",
-    ),
-    "key of a bundle": (
-        "prod",
-        lambda d, _s, _f: the(d, "Bundle", "client-ca")["target"]["configMap"].update(key="ca.pem"),
-        "tls.client_ca_file: tls brings ['tls.crt', 'tls.key'], not ca.crt",
-    ),
-    "secret of the certificate": (
-        "prod",
-        lambda d, _s, _f: the(d, "Certificate", "server").update(secretName="tls"),
-        "tls.key_file: tls brings ['ca.crt'], not tls.key",
-    ),
-    "grace": ("prod", lambda _d, s, _f: s["shutdown"].update(grace_seconds=30.0), "may need 45 s"),
-    "sidecar of istio": ("istio", lambda _d, s, _f: s["shutdown"].update(grace_seconds=26.0), "sidecar goes after 35"),
-    "proxy of linkerd": (
-        "linkerd",
-        lambda _d, s, _f: s["shutdown"].update(grace_seconds=26.0),
-        "sidecar goes after 35",
-    ),
-    "port of linkerd": ("linkerd", lambda d, _s, _f: the(d, "Server").update(port=50052), "Server is for port 50052"),
-    "port that passes": (
-        "istio-passthrough",
-        lambda d, _s, _f: (
-            Manifests(d)
-            .deployment["spec"]["template"]["metadata"]["annotations"]
-            .update({"traffic.sidecar.istio.io/excludeInboundPorts": "50052,9464"})
-        ),
-        "excludeInboundPorts is 50052,9464",
-    ),
-    "port of the filter": (
-        "istio",
-        lambda d, _s, _f: the(d, "EnvoyFilter")["configPatches"][0]["match"]["cluster"].update(portNumber=1),
-        "EnvoyFilter is for another",
-    ),
-    "account": ("prod", lambda d, _s, _f: Manifests(d).pod.update(serviceAccountName="default"), "no ServiceAccount"),
-    "trust domain": ("prod", lambda _d, s, _f: s["authentication"].update(trust_domain="other.org"), "names spiffe"),
-    "namespace": ("prod", lambda d, _s, _f: Manifests(d).of("Namespace")[0]["metadata"].update(name="x"), "Namespace"),
-    "name": ("prod", lambda _d, s, _f: s["service"].update(name="orders"), "service.name is orders"),
-    "DNS": ("prod", lambda d, _s, _f: the(d, "Certificate", "server")["dnsNames"].pop(), "certificate names"),
-    "keys of issuers": (
-        "prod",
-        lambda _d, s, _f: s["authentication"]["issuers"][0].update(jwks_url=None),
-        "not fetched by HTTPS",
-    ),
-    "scaling": ("prod", lambda _d, s, _f: s["load"].update(max_concurrent_calls=200), "never lets it reach"),
-    "scraped port": ("prod", lambda d, _s, _f: the(d, "ServiceMonitor")["endpoints"][0].update(port="x"), "scrapes x"),
-    "scraped in plaintext": ("prod", lambda _d, s, _f: s["admin"].update(tls=False), "admin.tls is False"),
-    "job": ("prod", lambda d, _s, _f: the(d, "ServiceMonitor").pop("jobLabel"), "the job of the ServiceMonitor"),
-    "who scrapes": (
-        "prod",
-        lambda _d, s, _f: s["admin"].update(allowed_workloads=["spiffe://example.org/ns/ops/sa/prometheus"]),
-        "are of {'ops'}",
-    ),
-    "expected of the server": (
-        "prod",
-        lambda d, _s, _f: the(d, "ServiceMonitor")["endpoints"][0]["tlsConfig"].update(serverName="x"),
-        "expects x",
-    ),
-    "store": ("prod", lambda _d, s, _f: s["state"].update(redis_url="rediss://redis.redis.svc:6380"), "way is open to"),
-    "no store": ("prod", lambda _d, s, _f: s.update(state=None), "come together"),
-}
-
-
 @pytest.mark.parametrize("what", BROKEN)
-def test_each_disagreement_is_noticed(deployed: Deployed, promises: Json, tmp_path: Path, what: str) -> None:
+def test_each_disagreement_is_noticed(deployed: Deployed, promises: Json, what: str) -> None:
     name, change, words = BROKEN[what]
     documents = copy.deepcopy(deployed.manifests[name])
-    settings, files = settings_of(deployed, documents, tmp_path)
+    settings, files = deployed.settings(name)
     change(documents, settings, files)
     assert words in "\n".join(disagreements(documents, settings, files, promises))
 
@@ -399,20 +243,3 @@ def test_make_prints_what_would_be_applied(deployed: Deployed, tmp_path: Path) -
         text=True,
     )
     assert list(yaml.safe_load_all(done.stdout)) == deployed.manifests["istio"]
-
-
-@pytest.mark.parametrize("base", ["", "python:3.11-slim", "python@sha1:0123"])
-def test_make_refuses_a_base_that_is_not_named_by_its_digest(service: Path, make: Make, base: str) -> None:
-    done = make(service, "image", f"PYTHON_IMAGE={base}", "BUILDER=false")
-    assert done.returncode != 0
-    assert "by its digest" in done.stdout
-
-
-def test_the_linter_of_dockerfiles_finds_nothing(service: Path, tmp_path: Path) -> None:
-    hadolint = environment("deploy") / "bin" / "hadolint"
-    done = subprocess.run([hadolint, service / "Dockerfile"], check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
-    hostile = tmp_path / "Dockerfile"
-    hostile.write_text((service / "Dockerfile").read_text(encoding="utf-8") + "USER root\n", encoding="utf-8")
-    done = subprocess.run([hadolint, hostile], check=False, capture_output=True, text=True)
-    assert "DL3002" in done.stdout

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secure_rpc.drills import rotation
+from secure_rpc.drills import federation, rotation
 from secure_rpc.drills.plan import Outcome, Plan
 
 
@@ -20,4 +20,5 @@ class Drill:
 
 DRILLS: Mapping[str, Drill] = {
     "rotation": Drill("certificates, CA, policy and workers are replaced under load, and no call fails", rotation.run),
+    "federation": Drill("two trust domains become partners, and let in whom they should", federation.run),
 }

@@ -93,7 +93,7 @@ async def prepared(plan: Plan) -> AsyncIterator[Ground]:
     Raises:
         ConfigurationError: the settings, the callers or the policy are not those of development.
     """
-    with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as name, _own_settings():
+    with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as name, own_settings():
         folder = Path(name)
         config, settings, files = copied(plan, folder)
         token = token_issuer(settings, files).token(find_caller(load_callers(plan.callers), plan.caller))
@@ -159,7 +159,7 @@ def _moved(value: Any, files: DevelopmentFiles) -> Any:
 
 
 @contextmanager
-def _own_settings() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """Take settings of the environment out of it: they are for the service of the user."""
     taken = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
     for name in taken:

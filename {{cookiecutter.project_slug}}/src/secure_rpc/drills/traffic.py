@@ -69,7 +69,7 @@ class Stream:
         self.method = asking[0]
         self.certificate = channel.newest.certificate
         self.answers = 0
-        self._call = _start(channel, asking[0])(_talk(asking[1]) if asking[0].client_streaming else asking[1])
+        self._call = start_call(channel, asking[0])(_talk(asking[1]) if asking[0].client_streaming else asking[1])
         self.ending = asyncio.create_task(self._read())
 
     @property
@@ -87,7 +87,7 @@ class Stream:
             async for _ in self._call:
                 self.answers += 1
         except grpc.aio.AioRpcError:
-            return _told(await failure_of(self._call))
+            return told_by(await failure_of(self._call))
         return "OK"
 
 
@@ -125,7 +125,7 @@ class Traffic:
             )
             for _ in range(channels)
         ]
-        self._calls = [_start(channel, unary[0]) for channel in self._channels]
+        self._calls = [start_call(channel, unary[0]) for channel in self._channels]
         self._streams: list[Stream] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._expected = grpc.StatusCode.OK
@@ -242,11 +242,12 @@ class Traffic:
         try:
             await call
         except grpc.aio.AioRpcError as error:
-            return error.code(), _told(error)
+            return error.code(), told_by(error)
         return grpc.StatusCode.OK, "OK"
 
 
-def _start(channel: grpc.aio.Channel, method: MethodDescriptor) -> Any:
+def start_call(channel: grpc.aio.Channel, method: MethodDescriptor) -> Any:
+    """Return what makes calls of a method, of any kind."""
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     return getattr(channel, kind)(
         f"/{method.containing_service.full_name}/{method.name}",
@@ -261,7 +262,7 @@ async def _talk(message: Message) -> AsyncIterator[Message]:
         await asyncio.sleep(TALK_SECONDS)
 
 
-def _told(error: grpc.aio.AioRpcError) -> str:
+def told_by(error: grpc.aio.AioRpcError) -> str:
     """Return how a call ended: its status, and the reason or the text that came with it."""
     status = rpc_status.from_call(cast("Any", error))
     info = error_details_pb2.ErrorInfo()
