@@ -39,7 +39,7 @@ def promises(tmp_path: Path, text: str = FILE) -> Promises:
 
 def test_it_is_the_same_each_time_and_what_was_changed_is_found(tmp_path: Path) -> None:
     promised, folder = promises(tmp_path), tmp_path / "built"
-    assert len(building.write(promised, folder)) == 6
+    assert len(building.write(promised, folder)) == 7
     assert building.write(promised, folder) == []
     assert building.stale(promised, folder) == []
     rules_file = folder / "rules.yaml"
