@@ -26,37 +26,11 @@ from support import http2
 from support.clocks import until
 from support.processes import Served, serve_process
 from support.target import ISSUER, POLICY, Target
+from support.watched import Watched
 from support.world import ending
 
 C = grpc.StatusCode
 SERVICE = "probe.v1.ProbeService"
-
-
-class Watched:
-    """The numbers of a service, since they were last looked at."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._before = self._now()
-
-    def _now(self) -> dict[str, float]:
-        metrics = self._target.service.server.platform.metrics
-        metrics.refresh()
-        return {
-            f"{each.name}{sorted(each.labels.values())}": each.value
-            for family in metrics.registry.collect()
-            for each in family.samples
-            if each.name.endswith(("_total", "_count"))
-        }
-
-    def moved(self, *names: str) -> dict[str, float]:
-        """Return by how much the series of some metrics have moved; those that have not are left out."""
-        before, self._before = self._before, self._now()
-        return {
-            name: value - before.get(name, 0)
-            for name, value in self._before.items()
-            if name.startswith(names) and value != before.get(name, 0)
-        }
 
 
 async def test_tokens_that_are_not_believed_count_by_issuer_and_reason(target: Target) -> None:
@@ -190,7 +164,7 @@ async def test_certificates_that_the_handshake_lets_in_and_the_call_does_not_cou
 async def numbers(served: Served) -> dict[str, float]:
     async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
         lines = (await admin.get("/metrics")).text.splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if "_total{" in name}
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if "_total" in name}
 
 
 async def test_failed_handshakes_count_and_those_for_want_of_a_certificate_as_failures_of_mutual_tls(
@@ -209,6 +183,7 @@ async def test_failed_handshakes_count_and_those_for_want_of_a_certificate_as_fa
         await asyncio.gather(*(knock(context) for context in (without, without, without, None, None)))
         failures = "grpc_server_tls_handshake_failures_total"
         expected = {
+            "grpc_server_tls_handshakes_started_total": 5,
             f'{failures}{{reason="no_certificate"}}': 3,
             f'{failures}{{reason="not_tls"}}': 2,
             'secure_rpc_mtls_failures_total{reason="no_certificate"}': 3,
@@ -221,7 +196,8 @@ async def test_failed_handshakes_count_and_those_for_want_of_a_certificate_as_fa
                     found = {
                         name: now[name] - before.get(name, 0)
                         for name in now
-                        if "_failures_total{reason" in name and now[name] != before.get(name, 0)
+                        if ("_failures_total{reason" in name or "_started_total" in name)
+                        and now[name] != before.get(name, 0)
                     }
         assert found == expected
 
