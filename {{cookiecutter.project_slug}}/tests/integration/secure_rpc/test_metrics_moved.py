@@ -173,7 +173,7 @@ async def test_conditions_that_cannot_be_evaluated_count(application: Applicatio
 async def test_the_limits_are_told_and_refusals_that_are_held(application: Application, tmp_path: Path) -> None:
     load = {"max_concurrent_calls": 9, "min_concurrent_calls": 1, "max_concurrent_calls_per_peer": 2, "adaptive": False}
     async with run_target(application, tmp_path, {"load": {**load, "refusal_delay_seconds": 10}}) as target:
-        limits = [f"secure_rpc_load_{name}_calls" for name in ("limit", "fair_limit")]
+        limits = ("secure_rpc_load_limit_calls", "secure_rpc_load_fair_limit_calls")
         assert [target.service.metric(name) for name in limits] == [9, 9]
         streams = [target.call("Bidi", open_=True) for _ in range(2)]
         for stream in streams:
