@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from tests.foreign.running import Running
+from tests.observing.pictures import DASHBOARDS, FOLDER, RATE_INTERVAL, dashboard, panels_of, picture
 from tests.observing.prometheus import Alertmanager, Prometheus, Webhook, checked, free_port, program
 from tools.bake import ROOT, bake
 
@@ -26,9 +26,8 @@ pytestmark = pytest.mark.slow
 
 Json = dict[str, Any]
 JOB = "order-service"
-DASHBOARDS = ("debug", "executive", "on-call")
-RATE_INTERVAL = "15s"  # what Grafana would make of the scrapes of a second
 SECONDS_OF_TRAFFIC = 25
+SECONDS_OF_A_PICTURE = 180  # of calls, some of hostile callers in their midst
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +54,16 @@ def store(service: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture(scope="module")
 def running(service: Path, store: str) -> Iterator[Running]:
-    started = Running(service, JOB, {"SECURE_RPC_STATE__REDIS_URL": store})
+    settings = {"SECURE_RPC_STATE__REDIS_URL": store, "SECURE_RPC_SERVICE__DEPLOYMENT_ID": "d-1"}
+    started = Running(service, JOB, settings)
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def scraped(running: Running, service: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def scraped(
+    running: Running, service: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Prometheus]:
     """Return a Prometheus that has seen a while of all sorts of calls, and the death of a worker."""
     admin_port = int(running.line(event="serving")["admin"].rpartition(":")[2])
     folder = tmp_path_factory.mktemp("prometheus")
@@ -72,7 +74,9 @@ def scraped(running: Running, service: Path, tmp_path_factory: pytest.TempPathFa
         prometheus.until(lambda: prometheus.query("secure_rpc_workers_ready == 1"))
         python = service / ".venv" / "bin" / "python"
         program_of_callers = ROOT / "tests" / "observing" / "traffic.py"
-        checked_in(service, python, program_of_callers, str(running.port), str(SECONDS_OF_TRAFFIC))
+        for_pictures = request.config.getoption("--docs-pictures")
+        how_long = [str(SECONDS_OF_A_PICTURE), "--episode"] if for_pictures else [str(SECONDS_OF_TRAFFIC)]
+        checked_in(service, python, program_of_callers, str(running.port), *how_long)
         yield prometheus
     finally:
         prometheus.stop()
@@ -90,15 +94,6 @@ def quick(service: Path, folder: Path, seconds: int = 1) -> Path:
     rules = folder / "rules.yaml"
     rules.write_text(re.sub(r"for: (?!0m)\w+", f"for: {seconds}s", text), encoding="utf-8")
     return rules
-
-
-def dashboard(service: Path, name: str) -> Json:
-    found: Json = json.loads((service / "observability" / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def panels_of(content: Json) -> list[Json]:
-    return [panel for panel in content["panels"] if panel["type"] != "row"]
 
 
 # --- as files -----------------------------------------------------------------------------------------------------
@@ -178,6 +173,18 @@ def test_each_query_of_a_dashboard_returns_data_of_a_live_service(
             if not scraped.query(asked):
                 empty.append((panel["title"], asked))
     assert empty == []
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_dashboards_can_be_drawn_as_pictures(
+    scraped: Prometheus, service: Path, name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = tmp_path
+    if request.config.getoption("--docs-pictures"):
+        folder = FOLDER
+        folder.mkdir(exist_ok=True)
+    drawn = picture(scraped, dashboard(service, name), JOB, folder / f"{name}.png")
+    assert drawn == [panel["title"] for panel in panels_of(dashboard(service, name))]
 
 
 def test_each_alert_looks_at_data_of_a_live_service(scraped: Prometheus, service: Path) -> None:

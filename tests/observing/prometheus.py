@@ -145,6 +145,14 @@ class Prometheus(Tool):
         found: list[Json] = answer["data"]["result"]
         return found
 
+    def query_range(self, expression: str, start: float, end: float, step_seconds: float) -> list[Json]:
+        """Return the series of an expression, between two moments (Unix time)."""
+        moments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_seconds:g}"}
+        answer = json.loads(self.get("/api/v1/query_range", query=expression, **moments) or "{}")
+        assert answer.get("status") == "success", (expression, answer)
+        found: list[Json] = answer["data"]["result"]
+        return found
+
 
 class Alertmanager(Tool):
     """Alertmanager with a configuration.
