@@ -155,6 +155,31 @@ def test_each_panel_says_what_it_shows(service: Path, name: str) -> None:
     assert len(set(places)) == len(places)
 
 
+def test_panels_lead_to_those_that_tell_more_about_the_same_service_and_time(service: Path) -> None:
+    ways = {}
+    for name in DASHBOARDS:
+        content = dashboard(service, name)
+        links = [link["url"] for panel in panels_of(content) for link in panel["links"]]
+        assert all(link.endswith("?${__url_time_range}&${job:queryparam}") for link in links)
+        ways[content["uid"]] = {link.removeprefix("/d/").partition("?")[0] for link in links}
+        assert all(link["keepTime"] and link["includeVars"] for link in content["links"])
+        assert {"datasource", "job"} == {variable["name"] for variable in content["templating"]["list"]}
+    executive, on_call, debug = (f"secure-rpc-{name}" for name in ("executive", "on-call", "debug"))
+    assert ways == {executive: {on_call}, on_call: {executive, debug}, debug: set()}  # nothing tells more than that one
+
+
+def test_the_heat_map_of_certificates_changes_colour_where_the_alerts_are_due(service: Path) -> None:
+    [panel] = [each for each in panels_of(dashboard(service, "on-call")) if "heat map" in each["title"]]
+    assert panel["type"] == "status-history"  # a row for each certificate, a box for each moment
+    [target] = panel["targets"]
+    assert (target["legendFormat"], target["range"]) == ("{{certificate}}", True)
+    rules = yaml.safe_load((service / "observability" / "rules.yaml").read_text(encoding="utf-8"))
+    expressions = {rule.get("alert"): rule["expr"] for group in rules["groups"] for rule in group["rules"]}
+    alerts = ("CertificateExpiresWithinADay", "CertificateExpiresSoon")
+    due = [float(expressions[alert].rpartition("<")[2]) for alert in alerts]
+    assert [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [None, *due]
+
+
 def test_what_is_committed_is_what_would_be_built(service: Path) -> None:
     checked_in(service, service / ".venv" / "bin" / JOB, "observe", "check")
 

@@ -8,6 +8,8 @@ import ssl
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from secure_rpc.dev.authority import Request
+from secure_rpc.dev.authority import Request, server_request
 from secure_rpc.platform import Application
 from secure_rpc.stages.authentication import TIMED_CALLS
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
@@ -25,7 +27,7 @@ from probe.v1 import probe_pb2 as pb
 from support import http2
 from support.clocks import until
 from support.processes import Served, serve_process
-from support.target import ISSUER, POLICY, Target
+from support.target import ISSUER, POLICY, TRUST_DOMAIN, Target
 from support.watched import Watched
 from support.world import ending
 
@@ -136,11 +138,23 @@ async def test_every_call_that_ended_has_its_record_whatever_became_of_it(target
     }
 
 
-async def test_the_end_of_the_servers_certificate_is_told(target: Target) -> None:
-    files = target.service.files
-    certificate = x509.load_pem_x509_certificate((files.folder / "server.pem").read_bytes())
+async def test_the_end_of_the_servers_certificate_is_told_and_moves_with_its_renewal(target: Target) -> None:
+    files, authority = target.service.files, target.service.authority
     name = "secure_rpc_certificate_not_after_timestamp_seconds"
-    assert target.service.metric(name, certificate="server") == certificate.not_valid_after_utc.timestamp()
+
+    def end_of_file() -> float:
+        certificate = x509.load_pem_x509_certificate((files.folder / "server.pem").read_bytes())
+        return certificate.not_valid_after_utc.timestamp()
+
+    before = end_of_file()
+    assert target.service.metric(name, certificate="server") == before
+    watched = Watched(target)
+    renewed = replace(server_request("probe", TRUST_DOMAIN), lifetime=timedelta(hours=5))
+    authority.issue(renewed).write(files.folder / "server.pem", files.folder / "server.key")
+    assert await target.service.server.platform.certificates.reload()
+    moved = watched.moved(name)
+    assert moved[f"{name}['server']"] == end_of_file() - before < 0
+    assert await target.is_served()
 
 
 async def test_a_policy_that_cannot_be_rolled_out_counts(target: Target, tmp_path: Path) -> None:
