@@ -14,6 +14,7 @@ import yaml
 from tests.foreign.running import Running
 from tests.observing.pictures import DASHBOARDS, FOLDER, RATE_INTERVAL, dashboard, panels_of, picture
 from tests.observing.prometheus import Alertmanager, Prometheus, Webhook, checked, free_port, program
+from tests.observing.syslog import Rsyslog
 from tools.bake import ROOT, bake
 
 if TYPE_CHECKING:
@@ -270,3 +271,35 @@ def test_a_failure_reaches_somebody(running: Running, service: Path, tmp_path_fa
         prometheus.stop()
         manager.stop()
         webhook.stop()
+
+
+def test_audit_records_come_to_a_real_syslog_server_by_tls_as_they_were_written(
+    running: Running, service: Path, tmp_path: Path
+) -> None:
+    dev = service / ".dev"
+    rsyslog = Rsyslog(tmp_path / "rsyslog", dev / "server.pem", dev / "server.key", dev / "ca.pem")
+    try:
+        to = f"syslog+tls://localhost:{rsyslog.port}"
+        sent = running.run(
+            *(
+                "audit",
+                "export",
+                "--once",
+                "--to",
+                to,
+                "--ca",
+                str(dev / "ca.pem"),
+                "--position",
+                str(tmp_path / "sent"),
+            )
+        )
+        count = int(sent.splitlines()[-1].removesuffix(" records sent"))
+        received = rsyslog.received(count)
+    finally:
+        rsyslog.stop()
+    written = {
+        line for log in (service / "build" / "audit").glob("audit*.log") for line in log.read_text("utf-8").splitlines()
+    }
+    assert len(received) == count > 1
+    assert {line.partition("] ")[2] for line in received} <= written
+    assert all(re.match(rf'1(09|10) {JOB} \w+ \[audit@32473 chain="[0-9a-f]+" seq="\d+"', line) for line in received)
