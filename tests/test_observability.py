@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,7 +12,9 @@ import pytest
 import yaml
 
 from tests.foreign.running import Running
+from tests.observing.pictures import DASHBOARDS, FOLDER, RATE_INTERVAL, dashboard, panels_of, picture
 from tests.observing.prometheus import Alertmanager, Prometheus, Webhook, checked, free_port, program
+from tests.observing.syslog import Rsyslog
 from tools.bake import ROOT, bake
 
 if TYPE_CHECKING:
@@ -26,9 +27,8 @@ pytestmark = pytest.mark.slow
 
 Json = dict[str, Any]
 JOB = "order-service"
-DASHBOARDS = ("debug", "executive", "on-call")
-RATE_INTERVAL = "15s"  # what Grafana would make of the scrapes of a second
 SECONDS_OF_TRAFFIC = 25
+SECONDS_OF_A_PICTURE = 180  # of calls, some of hostile callers in their midst
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,16 @@ def store(service: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture(scope="module")
 def running(service: Path, store: str) -> Iterator[Running]:
-    started = Running(service, JOB, {"SECURE_RPC_STATE__REDIS_URL": store})
+    settings = {"SECURE_RPC_STATE__REDIS_URL": store, "SECURE_RPC_SERVICE__DEPLOYMENT_ID": "d-1"}
+    started = Running(service, JOB, settings)
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def scraped(running: Running, service: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def scraped(
+    running: Running, service: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Prometheus]:
     """Return a Prometheus that has seen a while of all sorts of calls, and the death of a worker."""
     admin_port = int(running.line(event="serving")["admin"].rpartition(":")[2])
     folder = tmp_path_factory.mktemp("prometheus")
@@ -72,7 +75,9 @@ def scraped(running: Running, service: Path, tmp_path_factory: pytest.TempPathFa
         prometheus.until(lambda: prometheus.query("secure_rpc_workers_ready == 1"))
         python = service / ".venv" / "bin" / "python"
         program_of_callers = ROOT / "tests" / "observing" / "traffic.py"
-        checked_in(service, python, program_of_callers, str(running.port), str(SECONDS_OF_TRAFFIC))
+        for_pictures = request.config.getoption("--docs-pictures")
+        how_long = [str(SECONDS_OF_A_PICTURE), "--episode"] if for_pictures else [str(SECONDS_OF_TRAFFIC)]
+        checked_in(service, python, program_of_callers, str(running.port), *how_long)
         yield prometheus
     finally:
         prometheus.stop()
@@ -90,15 +95,6 @@ def quick(service: Path, folder: Path, seconds: int = 1) -> Path:
     rules = folder / "rules.yaml"
     rules.write_text(re.sub(r"for: (?!0m)\w+", f"for: {seconds}s", text), encoding="utf-8")
     return rules
-
-
-def dashboard(service: Path, name: str) -> Json:
-    found: Json = json.loads((service / "observability" / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def panels_of(content: Json) -> list[Json]:
-    return [panel for panel in content["panels"] if panel["type"] != "row"]
 
 
 # --- as files -----------------------------------------------------------------------------------------------------
@@ -160,6 +156,31 @@ def test_each_panel_says_what_it_shows(service: Path, name: str) -> None:
     assert len(set(places)) == len(places)
 
 
+def test_panels_lead_to_those_that_tell_more_about_the_same_service_and_time(service: Path) -> None:
+    ways = {}
+    for name in DASHBOARDS:
+        content = dashboard(service, name)
+        links = [link["url"] for panel in panels_of(content) for link in panel["links"]]
+        assert all(link.endswith("?${__url_time_range}&${job:queryparam}") for link in links)
+        ways[content["uid"]] = {link.removeprefix("/d/").partition("?")[0] for link in links}
+        assert all(link["keepTime"] and link["includeVars"] for link in content["links"])
+        assert {"datasource", "job"} == {variable["name"] for variable in content["templating"]["list"]}
+    executive, on_call, debug = (f"secure-rpc-{name}" for name in ("executive", "on-call", "debug"))
+    assert ways == {executive: {on_call}, on_call: {executive, debug}, debug: set()}  # nothing tells more than that one
+
+
+def test_the_heat_map_of_certificates_changes_colour_where_the_alerts_are_due(service: Path) -> None:
+    [panel] = [each for each in panels_of(dashboard(service, "on-call")) if "heat map" in each["title"]]
+    assert panel["type"] == "status-history"  # a row for each certificate, a box for each moment
+    [target] = panel["targets"]
+    assert (target["legendFormat"], target["range"]) == ("{{certificate}}", True)
+    rules = yaml.safe_load((service / "observability" / "rules.yaml").read_text(encoding="utf-8"))
+    expressions = {rule.get("alert"): rule["expr"] for group in rules["groups"] for rule in group["rules"]}
+    alerts = ("CertificateExpiresWithinADay", "CertificateExpiresSoon")
+    due = [float(expressions[alert].rpartition("<")[2]) for alert in alerts]
+    assert [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [None, *due]
+
+
 def test_what_is_committed_is_what_would_be_built(service: Path) -> None:
     checked_in(service, service / ".venv" / "bin" / JOB, "observe", "check")
 
@@ -178,6 +199,18 @@ def test_each_query_of_a_dashboard_returns_data_of_a_live_service(
             if not scraped.query(asked):
                 empty.append((panel["title"], asked))
     assert empty == []
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_dashboards_can_be_drawn_as_pictures(
+    scraped: Prometheus, service: Path, name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = tmp_path
+    if request.config.getoption("--docs-pictures"):
+        folder = FOLDER
+        folder.mkdir(exist_ok=True)
+    drawn = picture(scraped, dashboard(service, name), JOB, folder / f"{name}.png")
+    assert drawn == [panel["title"] for panel in panels_of(dashboard(service, name))]
 
 
 def test_each_alert_looks_at_data_of_a_live_service(scraped: Prometheus, service: Path) -> None:
@@ -238,3 +271,35 @@ def test_a_failure_reaches_somebody(running: Running, service: Path, tmp_path_fa
         prometheus.stop()
         manager.stop()
         webhook.stop()
+
+
+def test_audit_records_come_to_a_real_syslog_server_by_tls_as_they_were_written(
+    running: Running, service: Path, tmp_path: Path
+) -> None:
+    dev = service / ".dev"
+    rsyslog = Rsyslog(tmp_path / "rsyslog", dev / "server.pem", dev / "server.key", dev / "ca.pem")
+    try:
+        to = f"syslog+tls://localhost:{rsyslog.port}"
+        sent = running.run(
+            *(
+                "audit",
+                "export",
+                "--once",
+                "--to",
+                to,
+                "--ca",
+                str(dev / "ca.pem"),
+                "--position",
+                str(tmp_path / "sent"),
+            )
+        )
+        count = int(sent.splitlines()[-1].removesuffix(" records sent"))
+        received = rsyslog.received(count)
+    finally:
+        rsyslog.stop()
+    written = {
+        line for log in (service / "build" / "audit").glob("audit*.log") for line in log.read_text("utf-8").splitlines()
+    }
+    assert len(received) == count > 1
+    assert {line.partition("] ")[2] for line in received} <= written
+    assert all(re.match(rf'1(09|10) {JOB} \w+ \[audit@32473 chain="[0-9a-f]+" seq="\d+"', line) for line in received)

@@ -30,12 +30,20 @@ SECONDS = 40.0
 PAUSE_SECONDS = 0.2
 
 
-def program(*names: str) -> str:
-    """Return the path of a program, by the first of its names that is installed; skips where none is."""
+def program(*names: str, packages: str = "prometheus prometheus-alertmanager", folders: str = "") -> str:
+    """Return the path of a program, by the first of its names that is installed; skips where none is.
+
+    Args:
+        names: of the program.
+        packages: of Debian that it comes with.
+        folders: that it may be in besides those on PATH.
+
+    """
+    path = os.pathsep.join((os.environ.get("PATH", ""), folders)).strip(os.pathsep)
     for name in names:
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=path):
             return found
-    reason = f"{names[0]} is not installed: apt-get install prometheus prometheus-alertmanager"
+    reason = f"{names[0]} is not installed: apt-get install {packages}"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -141,6 +149,14 @@ class Prometheus(Tool):
     def query(self, expression: str) -> list[Json]:
         """Return the series of an expression, as of now."""
         answer = json.loads(self.get("/api/v1/query", query=expression) or "{}")
+        assert answer.get("status") == "success", (expression, answer)
+        found: list[Json] = answer["data"]["result"]
+        return found
+
+    def query_range(self, expression: str, start: float, end: float, step_seconds: float) -> list[Json]:
+        """Return the series of an expression, between two moments (Unix time)."""
+        moments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_seconds:g}"}
+        answer = json.loads(self.get("/api/v1/query_range", query=expression, **moments) or "{}")
         assert answer.get("status") == "success", (expression, answer)
         found: list[Json] = answer["data"]["result"]
         return found

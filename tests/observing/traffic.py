@@ -1,11 +1,14 @@
 """Callers of all sorts, for a while: those who may, those who may not, forgers, and connections that fail.
 
-Run by a service's own Python, in its folder: traffic.py PORT SECONDS.
+Run by a service's own Python, in its folder: traffic.py PORT SECONDS [--episode]. In an episode, those who may not
+call do so for a while in the midst; otherwise all the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import sys
 import time
 from contextlib import suppress
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 PAUSE_SECONDS = 0.02
+CALLS_OF_A_TOKEN = 20
 FILES = DevelopmentFiles(Path(".dev").absolute())
 CALLERS = load_callers(Path("config/dev_callers.yaml"))
 ISSUER = token_issuer(settings_module.load(Path("config/dev.yaml")), FILES)
@@ -36,14 +40,23 @@ FORGER.key_id = ISSUER.key_id
 
 
 def channel_as(caller: str, target: str, issuer: TokenIssuer = ISSUER) -> grpc.aio.Channel:
-    """Return a channel of somebody."""
+    """Return a channel of somebody, whose token is good for some calls, as tokens are."""
+    claimed = find_caller(CALLERS, caller)
+    called, token = itertools.count(1), issuer.token(claimed)
+
+    def some_token() -> str:
+        nonlocal token
+        if next(called) % CALLS_OF_A_TOKEN == 0:
+            token = issuer.token(claimed)
+        return token
+
     return connect(
         target,
         certificate_file=FILES.client_certificate,
         key_file=FILES.client_key,
         ca_file=FILES.ca_certificate,
         services=[pb.DESCRIPTOR.services_by_name["OrderService"]],
-        token=lambda: issuer.token(find_caller(CALLERS, caller)),
+        token=some_token,
     )
 
 
@@ -66,11 +79,15 @@ async def main() -> None:
     alice, bob = (pb_grpc.OrderServiceStub(channel_as(name, target)) for name in ("alice", "bob"))
     forger = pb_grpc.OrderServiceStub(channel_as("alice", target, FORGER))
     watch = alice.WatchOrders(pb.WatchOrdersRequest(tenant="acme"))
-    end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    start, number = time.monotonic(), 0
+    is_episode = "--episode" in sys.argv
+    while (share := (time.monotonic() - start) / seconds) < 1:
         number += 1
         await settled(alice.CreateOrder(pb.CreateOrderRequest(tenant="acme", title=f"order {number}")))
         await settled(alice.GetOrder(pb.GetOrderRequest(tenant="acme", id="1")))
+        if is_episode and (not 0.5 < share < 0.6 or number % 3):
+            await asyncio.sleep(PAUSE_SECONDS * (2 - math.sin(6 * share)))
+            continue
         await settled(bob.CreateOrder(pb.CreateOrderRequest(tenant="acme", title="not mine")))
         await settled(forger.GetOrder(pb.GetOrderRequest(tenant="acme", id="1")))
         if number % 5 == 1:

@@ -108,7 +108,7 @@ class Platform:
             on_credential=self.metrics.auth.validated,
         )
         self.metrics.auth.expect([*known_to_policy(settings, ()).issuers])
-        self.metrics.process.is_made_of(settings.service.name)
+        self.metrics.process.is_made_of(settings.service.name, settings.service.deployment_id)
         self.reporter = CallReporter(self.metrics, settings.logging.allowed_calls_sample)
         self.audit_log = open_log(
             settings.audit,

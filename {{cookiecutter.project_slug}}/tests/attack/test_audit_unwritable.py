@@ -62,6 +62,7 @@ async def test_calls_are_refused_while_the_audit_cannot_be_written_and_no_record
             unready = await readiness(admin, because=["audit records cannot be written"])
             assert unready.status_code == 503
             assert (await admin.get("/healthz")).status_code == 200
+            assert "secure_rpc_audit_write_failures_total 0.0" not in (await admin.get("/metrics")).text
             await let_no_file_grow(served, None)
             await until(stub, lambda told: told.code is grpc.StatusCode.OK)
             assert (await readiness(admin)).status_code == 200

@@ -93,24 +93,29 @@ def _budget_case(alert: BudgetAlert, promises: Promises) -> dict[str, Any]:
 
 
 def _windows(promises: Promises) -> list[dict[str, Any]]:
-    """Return the case of a roll-out: two versions, and for ten minutes after that."""
+    """Return the cases of a roll-out: two versions, or one in two deployments, and for ten minutes after that."""
     [rule] = [
         rule for group in rules(promises)["groups"] for rule in group["rules"] if rule.get("alert") == DEPLOY_WINDOW
     ]
     annotations = {**rule["annotations"], "summary": f"{promises.job} is being rolled out"}
     fires = {"exp_labels": {"job": promises.job, "severity": "none"}, "exp_annotations": annotations}
     expected: tuple[tuple[str, list[Any]], ...] = (("4m30s", []), ("5m", [fires]), ("15m", [fires]), ("17m", []))
+    told_apart = {
+        f"{DEPLOY_WINDOW} of another version": ('version="1"', 'version="2"'),
+        f"{DEPLOY_WINDOW} of the same version": ('version="1",deployment_id="a"', 'version="1",deployment_id="b"'),
+    }
     return [
         {
-            "name": DEPLOY_WINDOW,
+            "name": name,
             "interval": f"{STEP_SECONDS}s",
             "input_series": [
-                {"series": written('secure_rpc_build_info{JOB,version="1"}', "", promises), "values": "1x11 stale"},
-                {"series": written('secure_rpc_build_info{JOB,version="2"}', "", promises), "values": "_x10 1x60"},
+                {"series": written(f"secure_rpc_build_info{{JOB,{labels}}}", "", promises), "values": values}
+                for labels, values in ((before, "1x11 stale"), (after, "_x10 1x60"))
             ],
             "alert_rule_test": [
                 {"eval_time": moment, "alertname": DEPLOY_WINDOW, "exp_alerts": alerts_then}
                 for moment, alerts_then in expected
             ],
         }
+        for name, (before, after) in told_apart.items()
     ]

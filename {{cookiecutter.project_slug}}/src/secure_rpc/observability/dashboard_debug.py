@@ -122,9 +122,14 @@ def debug() -> Dashboard:
                     ),
                     Panel(
                         "Made of",
-                        "Versions that are alive.",
+                        "Versions and deployments that are alive.",
                         "short",
-                        (Query(f"count by (version, python, grpcio, openssl) (secure_rpc_build_info{OF})"),),
+                        (
+                            Query(
+                                "count by (version, deployment_id, python, grpcio, openssl)"
+                                f" (secure_rpc_build_info{OF})"
+                            ),
+                        ),
                         kind="table",
                     ),
                 ),

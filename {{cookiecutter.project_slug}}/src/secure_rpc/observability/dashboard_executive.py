@@ -82,7 +82,7 @@ def _budget(indicator: Indicator, promises: Promises) -> Panel:
     worst = "max" if indicator.by else "sum"
     objective = f"{getattr(promises.objectives, indicator.name):g} %"
     return Panel(
-        indicator.name.replace("_", " ").capitalize(),
+        indicator.name.replace("_", " ").capitalize().replace("Tls", "TLS"),
         f"Of {objective} that are promised: {indicator.title}. 100 % is the whole error budget, below 0 it is "
         "overdrawn.",
         "percentunit",

@@ -26,7 +26,11 @@ def on_call(promises: Promises) -> Dashboard:
         promises: of the service.
     """
     burning = tuple(
-        Query(f"{recorded(each, '5m')}{OF} / {budget(each, promises):.9g}", each.name) for each in INDICATORS
+        Query(
+            f"{recorded(each, '5m')}{OF} / {budget(each, promises):.9g}",
+            " ".join((each.name, *(f"[{label}]" for label in each.by))),
+        )
+        for each in INDICATORS
     )
     return Dashboard(
         ON_CALL,

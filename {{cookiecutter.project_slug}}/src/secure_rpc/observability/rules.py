@@ -134,7 +134,7 @@ def _deploy_window(promises: Promises) -> Rule:
         "labels": {"severity": "none"},
         "annotations": {
             "summary": templated("[labels.job] is being rolled out"),
-            "description": "Two versions are alive, or were within ten minutes; tickets wait until it is over.",
+            "description": "Two versions or deployments live, or did within ten minutes; tickets wait for its end.",
             "runbook_url": promises.runbook_of(DEPLOY_WINDOW),
         },
     }

@@ -72,6 +72,7 @@ class PolicyKeeper:
         self._document = parse(*self._text)
         self._known = Known((), (), ())
         self.loaded_seconds = 0.0  # Unix time
+        self._turn = asyncio.Lock()  # of reloads: one that read earlier must not be taken up later
 
     @property
     def version(self) -> str:
@@ -102,9 +103,10 @@ class PolicyKeeper:
             tasks.create_task(self._follow_expiry())
 
     async def reload(self) -> None:
-        """Read the files now; what is not sound is told, and what was before goes on."""
+        """Read the files now, or after the reload that is under way; what is not sound is told, and changes nothing."""
         try:
-            await self._take_up()
+            async with self._turn:
+                await self._take_up()
         except ConfigurationError as error:
             self._on_reload(False)  # noqa: FBT003
             logger.error("the policy is left as it was (%s): %s", self.version, "; ".join(error.problems))  # noqa: TRY400

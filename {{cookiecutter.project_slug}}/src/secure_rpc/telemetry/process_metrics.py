@@ -38,19 +38,20 @@ class ProcessMetrics:
         self._build = Gauge(
             "secure_rpc_build_info",
             "What the service is made of; always 1.",
-            ("service", "version", "python", "grpcio", "cryptography", "openssl"),
+            ("service", "version", "deployment_id", "python", "grpcio", "cryptography", "openssl"),
             registry=registry,
             multiprocess_mode="livemax",
         )
 
-    def is_made_of(self, service: str) -> None:
+    def is_made_of(self, service: str, deployment_id: str) -> None:
         """Tell the versions.
 
         Args:
             service: its name, which is that of its distribution as well.
+            deployment_id: tells one roll-out from another, also of the same version.
         """
-        versions = (_version(service), platform.python_version(), _version("grpcio"), _version("cryptography"))
-        self._build.labels(service, *versions, ssl.OPENSSL_VERSION.split()[1]).set(1)
+        libraries = (_version("grpcio"), _version("cryptography"), ssl.OPENSSL_VERSION.split()[1])
+        self._build.labels(service, _version(service), deployment_id, platform.python_version(), *libraries).set(1)
 
     def refresh(self) -> None:
         """Look at the process."""

@@ -65,7 +65,10 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (("@",), re.compile(r"([a-z][a-z0-9+.-]{0,20}://)[^\s/@\"']{1,512}@", re.IGNORECASE), rf"\1{REDACTED}@"),
 )
 _KEY_SECRET = re.compile(r"\.[A-Za-z0-9_-]{43}")  # of an API key of ours; begins with a letter that is quick to find
-_API_KEY = re.compile(r"(?<![A-Za-z0-9_-])[a-z0-9]{1,32}\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
+_API_KEY = re.compile(
+    r"(?<![A-Za-z0-9_-])[a-z0-9]{1,32}\.(?:[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"
+    r"|(?=[a-z0-9_-]*[A-Z])[A-Za-z0-9_-]{44,})"  # with something stuck to its end; long names have no capitals
+)
 
 
 def scrub(text: str) -> str:

@@ -8,6 +8,8 @@ import ssl
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from secure_rpc.dev.authority import Request
+from secure_rpc.dev.authority import Request, server_request
 from secure_rpc.platform import Application
 from secure_rpc.stages.authentication import TIMED_CALLS
 from secure_rpc.stages.replay import NONCE_KEY, TIME_KEY
@@ -25,38 +27,12 @@ from probe.v1 import probe_pb2 as pb
 from support import http2
 from support.clocks import until
 from support.processes import Served, serve_process
-from support.target import ISSUER, POLICY, Target
+from support.target import ISSUER, POLICY, TRUST_DOMAIN, Target
+from support.watched import Watched
 from support.world import ending
 
 C = grpc.StatusCode
 SERVICE = "probe.v1.ProbeService"
-
-
-class Watched:
-    """The numbers of a service, since they were last looked at."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._before = self._now()
-
-    def _now(self) -> dict[str, float]:
-        metrics = self._target.service.server.platform.metrics
-        metrics.refresh()
-        return {
-            f"{each.name}{sorted(each.labels.values())}": each.value
-            for family in metrics.registry.collect()
-            for each in family.samples
-            if each.name.endswith(("_total", "_count"))
-        }
-
-    def moved(self, *names: str) -> dict[str, float]:
-        """Return by how much the series of some metrics have moved; those that have not are left out."""
-        before, self._before = self._before, self._now()
-        return {
-            name: value - before.get(name, 0)
-            for name, value in self._before.items()
-            if name.startswith(names) and value != before.get(name, 0)
-        }
 
 
 async def test_tokens_that_are_not_believed_count_by_issuer_and_reason(target: Target) -> None:
@@ -162,11 +138,23 @@ async def test_every_call_that_ended_has_its_record_whatever_became_of_it(target
     }
 
 
-async def test_the_end_of_the_servers_certificate_is_told(target: Target) -> None:
-    files = target.service.files
-    certificate = x509.load_pem_x509_certificate((files.folder / "server.pem").read_bytes())
+async def test_the_end_of_the_servers_certificate_is_told_and_moves_with_its_renewal(target: Target) -> None:
+    files, authority = target.service.files, target.service.authority
     name = "secure_rpc_certificate_not_after_timestamp_seconds"
-    assert target.service.metric(name, certificate="server") == certificate.not_valid_after_utc.timestamp()
+
+    def end_of_file() -> float:
+        certificate = x509.load_pem_x509_certificate((files.folder / "server.pem").read_bytes())
+        return certificate.not_valid_after_utc.timestamp()
+
+    before = end_of_file()
+    assert target.service.metric(name, certificate="server") == before
+    watched = Watched(target)
+    renewed = replace(server_request("probe", TRUST_DOMAIN), lifetime=timedelta(hours=5))
+    authority.issue(renewed).write(files.folder / "server.pem", files.folder / "server.key")
+    assert await target.service.server.platform.certificates.reload()
+    moved = watched.moved(name)
+    assert moved[f"{name}['server']"] == end_of_file() - before < 0
+    assert await target.is_served()
 
 
 async def test_a_policy_that_cannot_be_rolled_out_counts(target: Target, tmp_path: Path) -> None:
@@ -190,7 +178,7 @@ async def test_certificates_that_the_handshake_lets_in_and_the_call_does_not_cou
 async def numbers(served: Served) -> dict[str, float]:
     async with httpx.AsyncClient(base_url=f"http://{await served.process.admin()}") as admin:
         lines = (await admin.get("/metrics")).text.splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if "_total{" in name}
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if "_total" in name}
 
 
 async def test_failed_handshakes_count_and_those_for_want_of_a_certificate_as_failures_of_mutual_tls(
@@ -209,6 +197,7 @@ async def test_failed_handshakes_count_and_those_for_want_of_a_certificate_as_fa
         await asyncio.gather(*(knock(context) for context in (without, without, without, None, None)))
         failures = "grpc_server_tls_handshake_failures_total"
         expected = {
+            "grpc_server_tls_handshakes_started_total": 5,
             f'{failures}{{reason="no_certificate"}}': 3,
             f'{failures}{{reason="not_tls"}}': 2,
             'secure_rpc_mtls_failures_total{reason="no_certificate"}': 3,
@@ -221,7 +210,8 @@ async def test_failed_handshakes_count_and_those_for_want_of_a_certificate_as_fa
                     found = {
                         name: now[name] - before.get(name, 0)
                         for name in now
-                        if "_failures_total{reason" in name and now[name] != before.get(name, 0)
+                        if ("_failures_total{reason" in name or "_started_total" in name)
+                        and now[name] != before.get(name, 0)
                     }
         assert found == expected
 

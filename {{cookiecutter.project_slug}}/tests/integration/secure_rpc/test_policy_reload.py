@@ -15,7 +15,7 @@ from secure_rpc.platform import Application
 from secure_rpc.policy.keeper import PolicyKeeper
 
 from probe.v1 import probe_pb2 as pb
-from support.target import POLICY, Target, reason_of, run_target
+from support.target import ISSUER, POLICY, Target, reason_of, run_target
 from support.world import ending
 
 C = grpc.StatusCode
@@ -82,6 +82,19 @@ async def test_a_bad_file_leaves_the_policy_before_it_and_is_told(
     assert (await target.ask("Unary")).code is C.OK
     write(tmp_path, NOBODY)
     await keeper(target).reload()
+    assert (await target.ask("Unary")).code is C.PERMISSION_DENIED
+
+
+async def test_of_two_reloads_at_once_the_one_that_read_last_decides(target: Target, tmp_path: Path) -> None:
+    """The first has much to read and would end after the second: with what stood in the file before."""
+    other = f"  - {{role: caller, principals: [{{issuer: '{ISSUER}', subject: s%d}}], tenants: own}}\n"
+    write(tmp_path, POLICY + "".join(other % number for number in range(4000)))
+    first = asyncio.create_task(keeper(target).reload())
+    await asyncio.sleep(0)  # it has read, and waits for its policy to be checked
+    write(tmp_path, NOBODY)
+    await asyncio.gather(first, keeper(target).reload())
+    assert reloads(target, "refused") == 0
+    assert keeper(target).version == hashlib.sha256(NOBODY.encode()).hexdigest()[:12]
     assert (await target.ask("Unary")).code is C.PERMISSION_DENIED
 
 

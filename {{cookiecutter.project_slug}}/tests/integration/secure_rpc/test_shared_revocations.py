@@ -168,6 +168,8 @@ async def test_a_replica_that_cannot_know_what_is_revoked_refuses_all_until_it_d
         token = target.service.token_of("alice")
         stream = target.call("Bidi", authorization=f"Bearer {token}", open_=True)
         assert await is_answered(stream)
+        age = target.service.metric("secure_rpc_revocations_age_seconds", list="shared")
+        await until(lambda: target.service.metric("secure_rpc_revocations_age_seconds", list="shared") > age)
         shared._max_staleness_seconds = 0.3
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await stream.code() is grpc.StatusCode.UNAVAILABLE

@@ -54,11 +54,12 @@ def test_cpu_time_grows_as_it_is_used(registry: CollectorRegistry) -> None:
 
 
 def test_versions_are_those_of_what_runs(registry: CollectorRegistry) -> None:
-    ProcessMetrics(registry).is_made_of("no-such-distribution")
+    ProcessMetrics(registry).is_made_of("no-such-distribution", "d-1")
     [sample] = [
         each for family in registry.collect() for each in family.samples if each.name == "secure_rpc_build_info"
     ]
-    assert (sample.labels["service"], sample.labels["version"]) == ("no-such-distribution", "")
+    said = [sample.labels[name] for name in ("service", "version", "deployment_id")]
+    assert said == ["no-such-distribution", "", "d-1"]
     assert sample.labels["grpcio"].count(".") == 2
     assert sample.value == 1
 

@@ -33,6 +33,7 @@ SECRETS = {
     "private key on one line": PEM.replace("\n", "\\n"),
     "private key that was cut": PEM[:120],
     "API key": KEY,
+    "API key with something stuck to it": f"{KEY}x",
 }
 AROUND = ("{}", "it said {} and went on", '{{"a": "{}"}}', "('x', '{}')", "x={}", "a\n{}\nb")
 
@@ -78,6 +79,7 @@ def test_headers_and_addresses_lose_their_secret_alone(text: str, expected: str)
         "basic things about the bearer of a token",
         "authorization is required",
         "orders.v1.OrderService/GetOrder took 1.234 ms",
+        "tests.test_a_name_that_says_what_is_shown_and_is_rather_long_for_that",
         "sha256 4bf92f3577b34da6a3ce929d0e0e47364bf92f3577b34da6a3ce929d0e0e4736",
         '{"authorization":"[redacted]","cookie":"[redacted]"}',
     ],
