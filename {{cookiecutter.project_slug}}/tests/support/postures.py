@@ -186,10 +186,10 @@ class Posture:
         promises = self.read(f"{FOLDER}/{FILE}")
         self.write(f"{FOLDER}/{FILE}", {**promises, "job": NAME})
         made = load(self.folder / FOLDER / FILE)
-        for name, content in building.built(made).items():
-            self.write(f"{FOLDER}/{name}", content)
-        for name in names(made):
-            self.write(f"runbooks/{name}.md", "What to do.\n")
+        for path, content in building.built(made).items():
+            self.write(f"{FOLDER}/{path}", content)
+        for alert in names(made):
+            self.write(f"runbooks/{alert}.md", "What to do.\n")
 
 
 _CLAIM = "persistentVolumeClaim:\n            claimName: audit"

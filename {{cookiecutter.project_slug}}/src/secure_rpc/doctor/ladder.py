@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from secure_rpc.doctor.checks import Level, Status
 from secure_rpc.doctor.grading import GOOD, Report
 
-WIDTH, HEIGHT, GROUND = 760, 268, 250
-STEP_WIDTH, LOWEST, RISE = 230, 84, 52
-LEFT, GAP = 25, 10
+WIDTH, HEIGHT, GROUND = 760, 260, 254
+STEP_WIDTH, LOWEST, RISE = 246, 84, 52
+LEFT, GAP, POLE = 1, 10, 46
 BAR_HEIGHT = 12
 # as wide as their counts, so that the eye sees them before the numbers
 BARS = (Status.PASSED, Status.WAIVED, Status.NOT_APPLICABLE, Status.UNKNOWN, Status.FAILED)
@@ -22,7 +22,8 @@ def ladder(report: Report) -> str:
 
 def _ladder(report: Report) -> Iterator[str]:
     grade = "no rung" if report.grade is None else report.grade.value
-    yield f'<figure><svg class="ladder" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+    top = min(_place(level)[1] - (POLE if level is report.grade else 0) for level in Level) - 2
+    yield f'<figure><svg class="ladder" viewBox="0 {top} {WIDTH} {HEIGHT - top}" role="img"'
     yield 'aria-labelledby="ladder-title ladder-said">'
     yield f'<title id="ladder-title">The ladder: {grade} is reached</title>'
     yield f'<desc id="ladder-said">{"; ".join(_said(report, level) for level in Level)}</desc>'
@@ -52,12 +53,11 @@ def _step(report: Report, level: Level) -> Iterator[str]:
 
 def _flag(report: Report) -> Iterator[str]:
     if report.grade is None:
-        x, top = 12, GROUND
-    else:
-        x, top = _place(report.grade)
-        x += STEP_WIDTH - 40
-    yield f'<line class="pole" x1="{x}" y1="{top}" x2="{x}" y2="{top - 46}"/>'
-    yield f'<path class="flag" d="M{x} {top - 46} l30 10 l-30 10 z"/>'
+        return
+    x, top = _place(report.grade)
+    x += STEP_WIDTH - 40
+    yield f'<line class="pole" x1="{x}" y1="{top}" x2="{x}" y2="{top - POLE}"/>'
+    yield f'<path class="flag" d="M{x} {top - POLE} l30 10 l-30 10 z"/>'
 
 
 def _place(level: Level) -> tuple[int, int]:

@@ -84,18 +84,15 @@ def _collect(folder: Path, into: Manifests, above: frozenset[Path]) -> None:
         raise ConfigurationError(f"{folder / FILE}: includes itself; take it out of its resources")
     above |= {folder.resolve()}
     for content in _documents(folder / FILE):
-        for name in content.get("resources") or []:
-            _include(folder / name, into, above)
-        for name in content.get("components") or []:
-            _include(folder / name, into, above)
+        for name in [*(content.get("resources") or []), *(content.get("components") or [])]:
+            if "://" not in name:  # else it is somebody else's, and not here
+                _include(folder / name, into, above)
         for patch in content.get("patches") or []:
             _patch(into.objects, _parsed(folder / patch["path"]) if "path" in patch else _inline(patch))
         into.images.update({each["name"]: each for each in content.get("images") or []})
 
 
 def _include(path: Path, into: Manifests, above: frozenset[Path]) -> None:
-    if "://" in str(path):
-        return  # of somebody else's, and not here
     if path.is_dir():
         _collect(path, into, above)
     else:

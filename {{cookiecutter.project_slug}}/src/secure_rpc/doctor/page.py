@@ -97,7 +97,7 @@ def _level(report: Report, level: Level, base: str) -> Iterator[str]:
 def _row(result: Result, base: str) -> Iterator[str]:
     check = result.check
     yield f'<tr id="{check.id}"><td>{_badge(result.status)}</td>'
-    yield f'<th scope="row">{escape(check.title)} <code>{check.id}</code><p>{escape(check.why)}</p></th>'
+    yield f'<th scope="row">{escape(check.title)}<br><code>{check.id}</code><p>{escape(check.why)}</p></th>'
     yield f"<td>{escape(result.said)}<p>Proven by: {escape(check.proof)}. {_link(result, base)}</p>"
     if result.waiver is not None:
         yield f"<p><strong>Waived until {result.waiver.until}</strong>: {escape(result.waiver.reason)}</p>"
