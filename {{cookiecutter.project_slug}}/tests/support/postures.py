@@ -31,7 +31,7 @@ from secure_rpc.platform import Application
 from secure_rpc.settings import Settings
 from secure_rpc.testing.service import merged
 
-PARTS = ("config", "policy", "deploy", "observability", "requirements", "checklists", *wall.OWNED)
+PARTS = ("config", "policy", "deploy", "observability", "requirements", *wall.OWNED)
 ISSUER = "https://issuer.example.org"
 NAME, DOMAIN = "orders", "example.org"
 DIGEST = "sha256:" + "0" * 64

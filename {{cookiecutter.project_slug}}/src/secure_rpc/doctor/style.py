@@ -55,6 +55,8 @@ td p.remedy { color: var(--ink); border-left: 3px solid var(--failed); padding-l
 .badge.unknown { color: var(--unknown); }
 li { margin: 0.4rem 0; }
 @media (max-width: 44rem) {
+  .counts th, .counts td { padding: 0.4rem 0.3rem; font-size: 0.8rem; }
+  .counts .badge { white-space: normal; font-size: 0.8rem; }
   .checks thead { display: none; }
   .checks tr, .checks td, .checks th { display: block; width: auto; border-top: 0; }
   .checks tr { border-top: 1px solid var(--line); padding: 0.4rem 0; }
@@ -67,7 +69,7 @@ li { margin: 0.4rem 0; }
   main { max-width: none; padding: 0; }
   body { font-size: 10.5pt; }
   tr, figure { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  h2, .meaning { break-after: avoid; }
   svg, .badge { print-color-adjust: exact; }
 }
 """

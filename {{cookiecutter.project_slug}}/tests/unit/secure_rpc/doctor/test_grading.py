@@ -106,11 +106,8 @@ def test_two_waivers_of_one_check_are_refused(posture: Posture) -> None:
 
 
 def test_a_check_that_cannot_cope_is_unknown_and_hides_no_other(posture: Posture) -> None:
-    posture.swap(
-        "deploy/base/deployment.yaml",
-        "securityContext:\n        runAsNonRoot",
-        "securityContext: [1]\n      x:\n        y",
-    )
+    pod = "securityContext:\n        runAsNonRoot"
+    posture.swap("deploy/base/deployment.yaml", pod, "securityContext: [1]\n      other:\n        runAsNonRoot")
     report = posture.report()
     assert of_status(report, Status.UNKNOWN) == {"pod-security"}
     assert report.grade is None
