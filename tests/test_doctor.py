@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Make
 from tools.bake import bake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Make
 
 # what nobody but the service's own team can give, or decide
 MISSING = {

@@ -168,6 +168,8 @@ def _with_policy(facts: Facts, ground: Ground) -> Facts:
     except ConfigurationError as error:
         return replace(facts, policy_problem="; ".join(error.problems))
     cases = file.with_name(CASES_NAME)
+    if not cases.exists() and not POLICY_FOLDER.is_dir():
+        return facts  # in a pod: the cases are in the repository
     try:
         return replace(facts, cases=ground.try_cases(file, cases))
     except ConfigurationError as error:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from secure_rpc.cli.main import build
 from secure_rpc.cli.people import EX_CONFIG
@@ -64,7 +63,10 @@ def test_a_rung_that_is_required_and_not_reached_ends_with_1(posture: Posture) -
     # what a copy cannot change: the methods of the service itself
     waived = [{"id": "replay", "reason": "is being worked on", "until": datetime.now(UTC).date()}]
     posture.write("doctor.yaml", {"version": 1, "waived": waived})
-    codes = lambda: [run(posture, "--require", level.value).exit_code for level in Level]  # noqa: E731
+
+    def codes() -> list[int]:
+        return [run(posture, "--require", level.value).exit_code for level in Level]
+
     assert codes() == [0, 0, 0]
     posture.set("audit.durability", "deferred")
     assert codes() == [0, 0, 1]
@@ -96,6 +98,27 @@ def test_settings_that_the_manifests_are_not_for_are_looked_at_without_them(post
     arguments = ("--config", "config/dev.yaml", "--overlay", "deploy/overlays/dev", "--json")
     with_them = orjson.loads(run(posture, *arguments).stdout)
     assert {check["id"]: check["result"] for check in with_them["checks"]}["replicas"] == "failed"
+
+
+def test_in_a_pod_what_is_in_the_repository_is_not_judged(
+    posture: Posture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posture.harden()
+    pod = tmp_path / "pod"
+    for name in ("config/prod.yaml", "policy/policy.yaml", "certificates", "api_keys.yaml"):
+        to = pod / name.replace("policy/", "mounted/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        (posture.folder / name).rename(to)
+    monkeypatch.chdir(pod)
+    monkeypatch.setenv("SECURE_RPC_AUTHORIZATION__POLICY_FILE", "mounted/policy.yaml")
+    monkeypatch.setenv("SECURE_RPC_STATE__REDIS_URL", "rediss://redis.example.org")
+    report = orjson.loads(run(posture, "--json").stdout)
+    results = {check["id"]: check["result"] for check in report["checks"]}
+    assert {check for check, result in results.items() if result == "failed"} <= {"replay", "store-secured"}
+    for check in ("policy-tested", "wall", "requirements-hashed", "template-version", "alerts-built", "drain"):
+        assert results[check] == "not applicable"
+    for check in ("certificates-sound", "certificates-last", "api-keys", "policy-sound"):
+        assert results[check] == "passed"
 
 
 def test_a_page_is_written(posture: Posture) -> None:
@@ -137,8 +160,8 @@ async def look(served: Served, address: str, leaf: Leaf | None) -> Report:
     if leaf is not None:
         folder = served.files.folder
         leaf.write(folder / "scraper.pem", folder / "scraper.key")
-        files = {"certificate_file": folder / "scraper.pem", "key_file": folder / "scraper.key"}
-        where = replace(where, ca_file=served.files.ca_certificate, **files)
+        certificate, key = folder / "scraper.pem", folder / "scraper.key"
+        where = replace(where, ca_file=served.files.ca_certificate, certificate_file=certificate, key_file=key)
     seen = await asyncio.to_thread(running.look, where, served.settings)
     return examine(Facts(served.settings, running=seen), "a service that runs")
 
