@@ -127,14 +127,20 @@ def gather(
 
 def _manifests(config: Path, overlay: Path | None) -> tuple[Manifests | None, str]:
     if overlay is not None:
-        return manifests_module.load(overlay), ""
+        return _with_pods(manifests_module.load(overlay))
     packed = config.parent / manifests_module.FILE
     if not packed.exists() or not OVERLAY.is_dir():
         return None, "the manifests are not on this machine; look in the repository"
     made = [each for listed in read_yaml(packed).data.get("configMapGenerator", ()) for each in listed.get("files", ())]
     if not any(str(each).rpartition("=")[2] == config.name for each in made):
         return None, f"{config} is not what the manifests give to pods; --overlay names those that do"
-    return manifests_module.load(OVERLAY), ""
+    return _with_pods(manifests_module.load(OVERLAY))
+
+
+def _with_pods(found: Manifests) -> tuple[Manifests | None, str]:
+    if found.pod:
+        return found, ""
+    return None, f"{found.folder} holds none of {', '.join(manifests_module.WORKLOADS)}; name an overlay that does"
 
 
 @contextmanager

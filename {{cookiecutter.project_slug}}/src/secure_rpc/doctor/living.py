@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 from secure_rpc.doctor.checks import Check, Finding, Level, none_of, not_applicable, unknown, verdict
 from secure_rpc.doctor.facts import Facts
+from secure_rpc.doctor.records import promises_of
 from secure_rpc.doctor.running import Running
+from secure_rpc.observability.objectives import Thresholds
 
 NOT_ASKED = "no running service was named; --running HOST:PORT names its admin port"
 MAX_SKEW_SECONDS = 5.0
 SETTLE_SECONDS = 60.0  # in which a change of a file is taken up
-CERTIFICATE_HOURS = 72.0  # as alerts say, see docs/slo.md
 NEEDED = ("secure_rpc_build_info", "secure_rpc_workers_ready", "secure_rpc_calls_in_flight")
 
 
@@ -60,13 +61,16 @@ def _certificates(facts: Facts) -> Finding:
     found = running.metrics.get(name, ())
     if not found:
         return unknown(f"{name} has no value")
+    promises = promises_of(facts)
+    thresholds = Thresholds() if isinstance(promises, Finding) else promises.thresholds
+    hours = thresholds.certificate_ticket_hours
     return none_of(
         (
             f"{next(iter(each.labels.values()), '')} ({datetime.fromtimestamp(each.value, UTC):%Y-%m-%d %H:%M})"
             for each in found
-            if each.value - now < CERTIFICATE_HOURS * 3600
+            if each.value - now < hours * 3600
         ),
-        f"{len(found)} last more than {CERTIFICATE_HOURS:g} hours",
+        f"{len(found)} last more than {hours:g} hours",
         "to be renewed",
     )
 
@@ -177,9 +181,10 @@ CHECKS = (
     Check(
         "running-certificates",
         Level.BEGINNER,
-        "The certificates in use last three days and more",
+        "The certificates in use last longer than alerts wait for",
         "A certificate that was renewed, but not taken up, ends all calls as an expired one does.",
-        "secure_rpc_certificate_not_after_timestamp_seconds of the running service",
+        "secure_rpc_certificate_not_after_timestamp_seconds of the running service, and thresholds."
+        "certificate_ticket_hours of observability/objectives.yaml",
         "renew the certificate; where the file is new already, see that the whole folder is mounted, no subPath",
         "docs/certificates.md",
         _certificates,

@@ -16,6 +16,7 @@ import yaml
 from secure_rpc.configuration import ConfigurationError
 
 FILE = "kustomization.yaml"
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 Manifest: TypeAlias = dict[str, Any]
 
 
@@ -33,8 +34,8 @@ class Manifests:
 
     @property
     def pod(self) -> Manifest:
-        """Return what the Deployment says of its pods, empty where there is none."""
-        return next((_map(each, "spec", "template", "spec") for each in self.of_kind("Deployment")), {})
+        """Return what the workload says of its pods, empty where there is none."""
+        return next((_map(each, "spec", "template", "spec") for each in self._workloads), {})
 
     @property
     def container(self) -> Manifest:
@@ -52,8 +53,12 @@ class Manifests:
     def replicas(self) -> int:
         """Return how many pods there are at least."""
         scaled = [_map(each, "spec").get("minReplicas", 1) for each in self.of_kind("HorizontalPodAutoscaler")]
-        fixed = [_map(each, "spec").get("replicas", 1) for each in self.of_kind("Deployment")]
+        fixed = [_map(each, "spec").get("replicas", 1) for each in self._workloads]
         return int((scaled or fixed or [1])[0])
+
+    @property
+    def _workloads(self) -> list[Manifest]:
+        return [each for kind in WORKLOADS for each in self.of_kind(kind)]
 
     def volume_at(self, path: Path) -> Manifest:
         """Return the volume in which a file of the pod stands, empty where it is in none."""

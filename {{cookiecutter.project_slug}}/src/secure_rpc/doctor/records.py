@@ -77,7 +77,8 @@ def _tracing(facts: Facts) -> Finding:
     return verdict(good, f"traces go to {parts.hostname} by {parts.scheme}")
 
 
-def _promises(facts: Facts) -> Promises | Finding:
+def promises_of(facts: Facts) -> Promises | Finding:
+    """Return what the service promises, or why there is nothing to hold it against."""
     file = facts.root / FOLDER / FILE
     if not file.exists():
         return not_applicable(f"{FOLDER / FILE} is not on this machine; look in the repository")
@@ -88,7 +89,7 @@ def _promises(facts: Facts) -> Promises | Finding:
 
 
 def _alerts(facts: Facts) -> Finding:
-    promises = _promises(facts)
+    promises = promises_of(facts)
     if isinstance(promises, Finding):
         return promises
     if promises.job != facts.settings.service.name:
@@ -102,7 +103,7 @@ def _alerts(facts: Facts) -> Finding:
 
 
 def _runbooks(facts: Facts) -> Finding:
-    promises = _promises(facts)
+    promises = promises_of(facts)
     if isinstance(promises, Finding):
         return promises
     folder = facts.root / RUNBOOKS

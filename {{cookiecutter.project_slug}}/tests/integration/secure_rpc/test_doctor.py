@@ -98,6 +98,9 @@ def test_settings_that_the_manifests_are_not_for_are_looked_at_without_them(post
     arguments = ("--config", "config/dev.yaml", "--overlay", "deploy/overlays/dev", "--json")
     with_them = orjson.loads(run(posture, *arguments).stdout)
     assert {check["id"]: check["result"] for check in with_them["checks"]}["replicas"] == "failed"
+    posture.write("other/kustomization.yaml", "resources: []\n")
+    said = run(posture, "--overlay", "other").stdout
+    assert "other holds none of Deployment" in " ".join(said.replace("│", " ").split())
 
 
 def test_in_a_pod_what_is_in_the_repository_is_not_judged(

@@ -72,6 +72,14 @@ def test_a_file_is_in_the_volume_that_is_mounted_nearest(overlay: Path) -> None:
     assert found.volume_at(Path("/elsewhere/audit.log")) == {}
 
 
+def test_pods_of_other_workloads_are_looked_at_too(overlay: Path) -> None:
+    for name in ("base/all.yaml", "part/env.yaml"):
+        path = overlay.parent / name
+        path.write_text(path.read_text(encoding="utf-8").replace("Deployment", "StatefulSet"), encoding="utf-8")
+    assert load(overlay).environment == {"A": "1", "C": "3"}
+    assert load(overlay).replicas == 2
+
+
 def test_no_manifests_are_no_pods() -> None:
     none = Manifests(Path("none"))
     assert (none.pod, none.container, none.environment, none.replicas) == ({}, {}, {}, 1)
