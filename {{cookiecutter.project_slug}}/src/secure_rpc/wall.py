@@ -16,25 +16,26 @@ OWNED = (
     "tests/attack",
     "tests/support",
     "tests/proto",
+    "checklists",
 )
-NOTE = Path(__file__).with_name("wall.sha256")
+NOTE = Path(__file__).with_name("wall.sha256").relative_to(ROOT)
 
 
-def digests() -> dict[str, str]:
+def digests(root: Path = ROOT) -> dict[str, str]:
     """Return the digest of each file of the platform, by its path; generated code and caches are nobody's."""
     return {
-        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in OWNED
-        for path in sorted((ROOT / folder).rglob("*"))
-        if path.is_file() and path != NOTE and "_pb2" not in path.name and "__pycache__" not in path.parts
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file() and path != root / NOTE and "_pb2" not in path.name and "__pycache__" not in path.parts
     }
 
 
-def differences() -> list[str]:
+def differences(root: Path = ROOT) -> list[str]:
     """Return one line for each file that is not as the platform made it."""
-    lines = NOTE.read_text(encoding="utf-8").splitlines()
+    lines = (root / NOTE).read_text(encoding="utf-8").splitlines()
     noted = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
-    found = digests()
+    found = digests(root)
     return (
         [f"changed: {p}" for p in found if p in noted and noted[p] != found[p]]
         + [f"not the platform's: {p}" for p in found if p not in noted]
@@ -44,6 +45,6 @@ def differences() -> list[str]:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
-        NOTE.write_text("".join(f"{digest}  {path}\n" for path, digest in digests().items()), encoding="utf-8")
+        (ROOT / NOTE).write_text("".join(f"{digest}  {path}\n" for path, digest in digests().items()), encoding="utf-8")
     elif lines := differences():
         sys.exit("\n".join(lines))

@@ -15,10 +15,9 @@ from secure_rpc.dev.rotation import Step, next_step
 from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.settings import Settings
 from secure_rpc.tls.credentials import certificates, load
+from secure_rpc.tls.renewal import renewal_due
 from secure_rpc.tls.soundness import Place, is_issued_by, key_kind
 from secure_rpc.trust import server_files
-
-RENEW_BEFORE = timedelta(days=14)  # and no sooner than in the last third of a certificate's life
 
 
 class Used(NamedTuple):
@@ -86,7 +85,7 @@ def used_certificates(settings: Settings, files: DevelopmentFiles) -> Iterator[U
 def next_step_of(used: Used, now: datetime) -> tuple[str, bool]:
     """Return what is to be done with a certificate, and whether that can wait."""
     begin, end = used.certificate.not_valid_before_utc, used.certificate.not_valid_after_utc
-    due = end - min(RENEW_BEFORE, (end - begin) / 3)
+    due = renewal_due(used.certificate)
     what = "replace" if " CA" in f" {used.role}" else "renew"
     if end <= now:
         return f"expired {_time(end)}: {what} it now", False

@@ -27,6 +27,8 @@ from secure_rpc.client_streams import KeptStream, Persistence, Timing
 from secure_rpc.client_streams.kept_stream import BUFFERED_MESSAGES, STEADY_SECONDS
 from secure_rpc.client_streams.persistence import PASSING
 from secure_rpc.dev.authority import client_request
+from secure_rpc.doctor import waivers
+from secure_rpc.doctor.catalogue import IDS
 from secure_rpc.identity.issuer import Introspection, Issuer
 from secure_rpc.platform import Application
 from secure_rpc.quota import Quota
@@ -95,6 +97,21 @@ def test_the_page_on_the_audit_names_commands_and_options_that_there_are(applica
         name, *arguments = shlex.split(command)
         parser = audit.commands[name].make_parser(click.Context(audit.commands[name]))
         parser.parse_args(arguments)  # raises where an option is none
+
+
+def test_the_page_on_the_doctor_names_options_that_there_are_and_an_exception_that_is_one(
+    application: Application, tmp_path: Path
+) -> None:
+    page = Path("docs/doctor.md").read_text()
+    commands = re.findall(r"^(?:kubectl .* -- )?{{ cookiecutter.project_slug }} doctor\b(.*?)(?: *#.*)?$", page, re.MULTILINE)
+    assert len(commands) > 4
+    group: Any = typer.main.get_command(build(application.build_chain.__module__))
+    for command in commands:
+        doctor = group.commands["doctor"]
+        doctor.make_parser(click.Context(doctor)).parse_args(shlex.split(command))  # raises where an option is none
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "doctor.yaml").write_text(example)
+    assert waivers.load(tmp_path / "doctor.yaml", IDS)
 
 
 def shown(value: Any) -> str:
