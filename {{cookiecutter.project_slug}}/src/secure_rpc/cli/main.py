@@ -11,7 +11,7 @@ import typer
 import uvloop
 
 from secure_rpc import settings as settings_module
-from secure_rpc.cli import api_keys, audit, calling, credentials, drill, keyrings, observing, pki, policies
+from secure_rpc.cli import api_keys, audit, calling, credentials, drill, edging, keyrings, observing, pki, policies
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
 from secure_rpc.dev import setup as development
@@ -39,6 +39,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
 
+    app.add_typer(edging.commands(application_module), name="edge", help="The Envoy before the service.")
     app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
 
     @app.command()

@@ -49,7 +49,7 @@ def export(access: Access) -> Export:
     verified = [issuer for issuer in access.issuers if _has_keys(issuer)]
     if verified:
         filters.insert(0, {"name": JWT_FILTER, "typed_config": _jwt_filter(access, verified, opaque=writer.opaque)})
-    clusters = {cluster["name"]: cluster for issuer in verified if issuer.jwks_url for cluster in [_cluster(issuer)]}
+    clusters = {found["name"]: found for issuer in verified if issuer.jwks_url for found in [cluster(issuer)]}
     document: dict[str, Any] = {"http_filters": filters}
     if clusters:
         document["clusters"] = list(clusters.values())
@@ -131,7 +131,7 @@ def _jwt_filter(access: Access, issuers: list[TokenIssuer], *, opaque: bool) -> 
     public = [path for rule in access.rules if rule.public for path in rule.paths]
     return {
         "@type": f"{TYPE_URL}filters.http.jwt_authn.v3.JwtAuthentication",
-        "providers": {issuer.issuer: _provider(issuer) for issuer in issuers},
+        "providers": {issuer.issuer: provider(issuer) for issuer in issuers},
         "rules": [
             *({"match": {"path": path}} for path in public),
             {"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": requirements}}},
@@ -139,7 +139,8 @@ def _jwt_filter(access: Access, issuers: list[TokenIssuer], *, opaque: bool) -> 
     }
 
 
-def _provider(issuer: TokenIssuer) -> dict[str, Any]:
+def provider(issuer: TokenIssuer) -> dict[str, Any]:
+    """Return how an issuer's tokens are verified."""
     return {
         "issuer": issuer.issuer,
         "audiences": list(issuer.audiences),
@@ -169,7 +170,7 @@ def _cluster_name(url: str) -> str:
     return f"jwks {urlsplit(url).netloc}"
 
 
-def _cluster(issuer: TokenIssuer) -> dict[str, Any]:
+def cluster(issuer: TokenIssuer) -> dict[str, Any]:
     """Return how the server with an issuer's keys is reached."""
     parts = urlsplit(issuer.jwks_url)
     host = parts.hostname or ""

@@ -1,0 +1,118 @@
+"""The commands of the edge: Envoy's configuration, built from its values, the settings and the protos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secure_rpc import settings as settings_module
+from secure_rpc.cli.calling import methods_of
+from secure_rpc.cli.loading import contracts_of, load_application
+from secure_rpc.cli.people import told_to_people
+from secure_rpc.cli.policy_export import issuers_of
+from secure_rpc.configuration import ConfigurationError, did_you_mean
+from secure_rpc.edge import building, values
+from secure_rpc.edge.subject import Exposed, Subject, exposed, page
+from secure_rpc.platform import Application
+from secure_rpc.policy.export.common import TokenIssuer
+from secure_rpc.settings import Settings
+
+What = Annotated[Path, typer.Option("--values", help="What edges are told.")]
+Which = Annotated[str, typer.Option("--edge", help="Which of them.")]
+Where = Annotated[Path | None, typer.Option("--out", help="The folder; deploy/edge/<edge> if not given.")]
+PRODUCTION = "prod"
+
+
+def commands(application_module: str) -> typer.Typer:
+    """Return the commands.
+
+    Args:
+        application_module: holds the service's `APPLICATION`.
+    """
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.command()
+    def build(what: What = values.FILE, edge: Which = PRODUCTION, out: Where = None) -> None:
+        """Build an edge's files anew."""
+        with told_to_people():
+            changed = building.write(files_of(application_module, what, edge), out or what.parent / edge)
+        for path in changed:
+            typer.echo(f"{path} was written")
+
+    @app.command()
+    def check(what: What = values.FILE, edge: Which = PRODUCTION, out: Where = None) -> None:
+        """Tell whether they are as they would be built now. Exits with 1 where one is not."""
+        with told_to_people():
+            stale = building.stale(files_of(application_module, what, edge), out or what.parent / edge)
+        for path in stale:
+            typer.echo(f"{path} is not what {what} says; make edge-files builds it anew")
+        if stale:
+            raise typer.Exit(1)
+
+    return app
+
+
+def files_of(application_module: str, path: Path, name: str) -> dict[Path, str]:
+    """Return the files of an edge.
+
+    Args:
+        application_module: holds the service's `APPLICATION`.
+        path: of the values.
+        name: of the edge.
+
+    Raises:
+        ConfigurationError: what is wrong with values, settings or protos.
+    """
+    told = values.load(path)
+    edge = told.edge(name)
+    settings = settings_module.load(edge.settings)
+    application = load_application(application_module)
+    subject = Subject(
+        edge,
+        told.services,
+        methods_through(application, settings, told.services),
+        issuers_through(settings, edge.keys, f"edges.{name}.keys"),
+        settings.limits.max_deadline_seconds,
+        settings.limits.max_metadata_bytes,
+        page(edge.page_folder),
+    )
+    return building.built(subject, f"Built from {path}, {edge.settings} and the protos; changes belong there.")
+
+
+def methods_through(application: Application, settings: Settings, services: tuple[str, ...]) -> list[Exposed]:
+    """Return the methods of services, as the edge knows them.
+
+    Raises:
+        ConfigurationError: there is no such service.
+    """
+    contracts, _ = contracts_of(application, settings)
+    descriptors = methods_of(application)
+    there = {path.split("/")[1] for path in contracts}
+    for service in services:
+        if service not in there:
+            raise ConfigurationError(f'services: there is no "{service}"; {did_you_mean(service, there)}')
+    pool = {path: descriptor for path, descriptor in descriptors.items() if path.split("/")[1] in services}
+    return [exposed(path, method, is_public=contracts[path].public) for path, method in pool.items()]
+
+
+def issuers_through(settings: Settings, keys: dict[str, values.Keys], key: str) -> list[TokenIssuer]:
+    """Return whose tokens are let through, with the place of their keys.
+
+    Raises:
+        ConfigurationError: an issuer has no URL of keys, so a new key would need a restart; or there is no such issuer.
+    """
+    found = {issuer.issuer: issuer for issuer in issuers_of(settings, with_keys=False)}
+    for name, other in keys.items():
+        if name not in found:
+            raise ConfigurationError(f'{key}: the settings have no issuer "{name}"; {did_you_mean(name, found)}')
+        found[name] = found[name]._replace(jwks_file="", jwks_url=other.jwks_url, ca_file=str(other.ca_file or ""))
+    for issuer in found.values():
+        if not issuer.jwks_url:
+            raise ConfigurationError(
+                f'{key}: of "{issuer.issuer}" no URL of keys is known; add its jwks_url, so that new keys are noticed'
+            )
+    if not found:
+        raise ConfigurationError("authentication.issuers: is empty; an edge lets nobody in without a token")
+    return list(found.values())
