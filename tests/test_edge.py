@@ -136,20 +136,19 @@ def claims(provider: Provider, **others: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "others"),
+    "others",
     [
-        ("expired", {"exp": 1_000_000_000}),
-        ("for another", {"aud": "stock"}),
-        ("of another", {"iss": "https://other.example.org"}),
-        ("to come", {"nbf": 4_000_000_000}),
+        pytest.param({"exp": 1_000_000_000}, id="expired"),
+        pytest.param({"aud": "stock"}, id="for another"),
+        pytest.param({"iss": "https://other.example.org"}, id="of another"),
+        pytest.param({"nbf": 4_000_000_000}, id="to come"),
     ],
 )
 def test_a_token_that_is_no_good_ends_at_the_edge(
-    web: Web, by_rest: httpx.Client, edge: Edge, provider: Provider, name: str, others: dict[str, Any]
+    web: Web, by_rest: httpx.Client, edge: Edge, provider: Provider, others: dict[str, Any]
 ) -> None:
-    assert name
     bad = provider.sign(claims(provider, **others))
-    assert web.call("GetOrder", {"tenant": "acme", "id": "none"}, bad).code in {"UNAUTHENTICATED", "PERMISSION_DENIED"}
+    assert web.call("GetOrder", {"tenant": "acme", "id": "none"}, bad).code == "UNAUTHENTICATED"
     assert by_rest.get(f"{ORDERS}/1", headers=bearer(bad)).status_code in {401, 403}
     assert edge.logged(original_path=f"{ORDERS}/1", upstream=None)
 
@@ -210,7 +209,7 @@ def test_a_page_of_another_origin_may_not(by_rest: httpx.Client, token: str, ori
 # --- limits ------------------------------------------------------------------------------------------------
 
 
-def test_too_many_calls_end_as_gRPC_and_REST_have_it(new_edge: NewEdge, new_web: NewWeb, token: str) -> None:
+def test_too_many_calls_end_in_the_callers_own_tongue(new_edge: NewEdge, new_web: NewWeb, token: str) -> None:
     few = {"per_second": 1, "burst": 100, "per_address_per_second": 1, "per_address_burst": 3}
     edge = new_edge(rate=few).ready()
     web = new_web(edge)

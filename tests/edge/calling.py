@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.edge.running import Edge
@@ -57,45 +56,32 @@ class Web:
             encoding="utf-8",
         )
 
-    def call(
-        self,
-        method: str,
-        request: Json,
-        token: str = "",
-        *,
-        headers: Mapping[str, str] | None = None,
-        timeout_ms: int = 20_000,
-        messages: int = 0,
-    ) -> Ended:
-        """Make a call, and return how it ended; of a stream, after so many messages."""
-        self.begin(method, request, token, headers=headers, timeout_ms=timeout_ms, messages=messages)
+    def call(self, method: str, request: Json, token: str = "", **more: Any) -> Ended:
+        """Make a call, and return how it ended.
+
+        Args:
+            method: its name.
+            request: in JSON.
+            token: that is shown; "" for none.
+            more: headers; timeout_ms; messages, after which a stream is left.
+
+        """
+        self.begin(method, request, token, **more)
         return self.end()
 
-    def begin(  # noqa: D102  # half of the above
-        self,
-        method: str,
-        request: Json,
-        token: str = "",
-        *,
-        headers: Mapping[str, str] | None = None,
-        timeout_ms: int = 20_000,
-        messages: int = 0,
-    ) -> None:
-        shown = {"authorization": f"Bearer {token}"} if token else {}
-        job = {
-            "method": method,
-            "request": request,
-            "headers": {**shown, **(headers or {})},
-            "timeout_ms": timeout_ms,
-            "messages": messages,
-        }
-        assert self._process.stdin
+    def begin(self, method: str, request: Json, token: str = "", **more: Any) -> None:
+        """Make a call, and do not wait for it."""
+        job = {"method": method, "request": request, "timeout_ms": 20_000, "messages": 0, **more}
+        job["headers"] = {**(bearer(token) if token else {}), **more.get("headers", {})}
+        if not self._process.stdin:
+            raise RuntimeError("the client has no pipes")
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
 
     def end(self) -> Ended:
         """Return how the call that was begun has ended."""
-        assert self._process.stdout
+        if not self._process.stdout:
+            raise RuntimeError("the client has no pipes")
         answer = self._process.stdout.readline()
         assert answer, "the client has ended"
         return Ended(**json.loads(answer))

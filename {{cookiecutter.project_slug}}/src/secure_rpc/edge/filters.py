@@ -10,19 +10,44 @@ from secure_rpc.edge.subject import Subject
 from secure_rpc.edge.values import Rate
 from secure_rpc.policy.export import envoy
 
+MOST = 2**63 - 1
 ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
 def http_filters(subject: Subject) -> list[Json]:
     """Return the filters, in their order."""
     edge = subject.edge
+    with_rest = any(method.is_annotated for method in subject.methods)
     found = [extension(CORS, "filters.http.cors.v3.Cors")]
+    if with_rest:
+        found.append(_bodies(edge.limits.rest_body_bytes))
     found.append(extension("envoy.filters.http.grpc_web", "filters.http.grpc_web.v3.GrpcWeb"))
-    if any(method.is_annotated for method in subject.methods):
+    if with_rest:
         found.append(_transcoder(subject))
     found += [_rate(edge.rate), _tokens(subject)]
     found.append(extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True))
     return found
+
+
+def _bodies(most_bytes: int) -> Json:
+    """Return what refuses a REST call whose body is too long, or does not say how long it is.
+
+    The transcoder holds a body until it is a whole message, and has no limit that counts what it has already read.
+    """
+    length, kind = "content-length", {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    long = {"name": length, "range_match": {"start": most_bytes + 1, "end": MOST}}
+    with_body = {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PUT|PATCH"}}}
+    unsaid = {"name": length, "present_match": False}
+    refused = [{"header": long}, {"and_rules": {"rules": [{"header": with_body}, {"header": unsaid}]}}]
+    rules = [{"not_rule": {"header": kind}}, {"or_rules": {"rules": refused}}]
+    return extension(
+        envoy.RBAC_FILTER,
+        "filters.http.rbac.v3.RBAC",
+        rules={
+            "action": "DENY",
+            "policies": {"bodies": {"permissions": [{"and_rules": {"rules": rules}}], "principals": [{"any": True}]}},
+        },
+    )
 
 
 def _transcoder(subject: Subject) -> Json:
@@ -33,7 +58,6 @@ def _transcoder(subject: Subject) -> Json:
         proto_descriptor=str(subject.edge.descriptors_file),
         services=[service for service in subject.services if service in annotated],
         convert_grpc_status=True,
-        max_request_body_size=subject.edge.limits.rest_body_bytes,
         print_options={"always_print_primitive_fields": True, "stream_newline_delimited": True},
         request_validation_options={
             "reject_binding_body_field_collisions": True,

@@ -22,6 +22,10 @@ MAX_HEADERS = 64
 NOT_BELIEVED = ("x-",)
 NOT_BELIEVED_NAMES = ("forwarded", "traceparent", "tracestate", "baggage", "grpc-trace-bin", "grpc-tags-bin")
 
+# No address is one of ours, none may use Envoy's own headers. It cannot be said by naming none: then Envoy takes all
+# private addresses for its own. From this one nobody can call.
+NOBODY = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
+
 # what an HTTP status of the edge's own is in gRPC (google.rpc.Code)
 REFUSALS = {401: 16, 403: 16, 429: 8}
 
@@ -86,7 +90,7 @@ def _manager(subject: Subject) -> Json:
         # who is calling, where from
         use_remote_address=True,
         xff_num_trusted_hops=edge.trusted_hops,
-        internal_address_config={},  # no address is one of ours: none may use Envoy's own headers
+        internal_address_config=NOBODY,
         early_header_mutation_extensions=[_without_what_is_not_believed(edge)],
         server_header_transformation="PASS_THROUGH",
         # what a request may look like
@@ -176,7 +180,7 @@ def _tracing(edge: Edge) -> Json:
 
 def _without_what_is_not_believed(edge: Edge) -> Json:
     kept = ("x-forwarded-for",) if edge.trusted_hops else ()  # of a load balancer of ours
-    prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in NOT_BELIEVED]
+    prefixes: list[Json] = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in NOT_BELIEVED]
     if kept:  # RE2 has no "but": all that begins otherwise
         expression = "x-(?:[^f].*|f[^o].*|fo[^r].*|forwarded-[^f].*)"
         prefixes = [{"remove_on_match": {"key_matcher": {"safe_regex": {"regex": expression}}}}]

@@ -83,7 +83,7 @@ class Limits(Section):
     buffer_bytes: Positive = 1_048_576  # of what one side has sent and the other has not yet taken
     streams_per_connection: Positive = 100
     idle_connection_seconds: Positive = 900
-    rest_body_bytes: Positive = 1_048_576  # of a REST call: it is held whole until it is turned into a message
+    rest_body_bytes: Positive = 1_048_576  # of a REST call: it is held until it is a whole message
 
 
 class Edge(Section):
