@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from secure_rpc.cli.loading import contracts_of, load_application
 from secure_rpc.cli.people import told_to_people
 from secure_rpc.cli.policy_export import issuers_of
 from secure_rpc.configuration import ConfigurationError, did_you_mean
-from secure_rpc.edge import building, values
+from secure_rpc.edge import building, together, values
 from secure_rpc.edge.subject import Exposed, Subject, exposed, page
 from secure_rpc.platform import Application
 from secure_rpc.policy.export.common import TokenIssuer
@@ -22,7 +23,10 @@ from secure_rpc.settings import Settings
 What = Annotated[Path, typer.Option("--values", help="What edges are told.")]
 Which = Annotated[str, typer.Option("--edge", help="Which of them.")]
 Where = Annotated[Path | None, typer.Option("--out", help="The folder; deploy/edge/<edge> if not given.")]
-PRODUCTION = "prod"
+Binary = Annotated[Path, typer.Option(help="The environment that Envoy is installed in.")]
+PRODUCTION, DEVELOPMENT = "prod", "dev"
+ENVOY = Path("build/envoy")
+PROVIDER = Path("browser/dev/provider.mjs")
 
 
 def commands(application_module: str) -> typer.Typer:
@@ -35,23 +39,43 @@ def commands(application_module: str) -> typer.Typer:
 
     @app.command()
     def build(what: What = values.FILE, edge: Which = PRODUCTION, out: Where = None) -> None:
-        """Build an edge's files anew."""
+        """Write an edge's files."""
         with told_to_people():
             changed = building.write(files_of(application_module, what, edge), out or what.parent / edge)
         for path in changed:
             typer.echo(f"{path} was written")
 
     @app.command()
-    def check(what: What = values.FILE, edge: Which = PRODUCTION, out: Where = None) -> None:
-        """Tell whether they are as they would be built now. Exits with 1 where one is not."""
+    def run(what: What = values.FILE, edge: Which = DEVELOPMENT, envoy: Binary = ENVOY) -> None:
+        """Start service, edge, provider of logins and page on this machine, until Ctrl-C."""
         with told_to_people():
-            stale = building.stale(files_of(application_module, what, edge), out or what.parent / edge)
-        for path in stale:
-            typer.echo(f"{path} is not what {what} says; make edge-files builds it anew")
-        if stale:
-            raise typer.Exit(1)
+            told = values.load(what).edge(edge)
+            folder = told.secrets_folder
+            building.write(files_of(application_module, what, edge), folder)
+            sys.exit(together.run(programs(told, envoy, folder / building.ENVOY), told, typer.echo))
 
     return app
+
+
+def programs(edge: values.Edge, environment: Path, file: Path) -> dict[str, list[str]]:
+    """Return what is started, by its name.
+
+    Args:
+        edge: that of a developer's machine.
+        environment: where Envoy is installed.
+        file: its configuration.
+
+    Raises:
+        ConfigurationError: there is no Envoy.
+    """
+    binary = next(environment.glob("lib/python*/site-packages/envoy/_bin/envoy"), None)
+    if binary is None:
+        raise ConfigurationError(f"--envoy: there is none in {environment}; `make edge` installs it")
+    found = {"service": [sys.argv[0], "serve", "--config", str(edge.settings)]}
+    if PROVIDER.is_file():
+        found["provider"] = ["node", str(PROVIDER)]
+    found["edge"] = [str(binary), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
+    return found
 
 
 def files_of(application_module: str, path: Path, name: str) -> dict[Path, str]:

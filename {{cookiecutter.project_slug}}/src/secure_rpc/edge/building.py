@@ -88,20 +88,13 @@ def write(files: dict[Path, str], folder: Path) -> list[Path]:
         folder: where they go.
     """
     changed = []
-    for path in stale(files, folder):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files[path.relative_to(folder)], encoding="utf-8")
-        changed.append(path)
+    for name, content in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            changed.append(path)
     return changed
-
-
-def stale(files: dict[Path, str], folder: Path) -> list[Path]:
-    """Return the files that are not as they would be built now."""
-    return [
-        folder / name
-        for name, content in files.items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != content
-    ]
 
 
 class _Dumper(yaml.SafeDumper):
