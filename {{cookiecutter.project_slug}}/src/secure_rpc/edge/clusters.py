@@ -12,6 +12,7 @@ from secure_rpc.policy.export import envoy
 
 CONNECT_SECONDS = 2.0
 HEALTH_SECONDS = 2.0
+HEALTH_INTERVAL_SECONDS = 5.0
 PING_SECONDS = 30.0
 PONG_SECONDS = 10.0
 ONLY_1_3 = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
@@ -49,8 +50,12 @@ def _service(edge: Edge) -> Json:
         "health_checks": [
             {
                 "timeout": seconds(HEALTH_SECONDS),
-                "interval": seconds(HEALTH_SECONDS),
-                "no_traffic_interval": seconds(HEALTH_SECONDS),
+                "interval": seconds(HEALTH_INTERVAL_SECONDS),
+                "no_traffic_interval": seconds(HEALTH_INTERVAL_SECONDS),
+                # at first, and where it is not well, more often
+                "initial_jitter": "0.1s",
+                "unhealthy_interval": "1s",
+                "no_traffic_healthy_interval": seconds(HEALTH_INTERVAL_SECONDS),
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 "grpc_health_check": {},

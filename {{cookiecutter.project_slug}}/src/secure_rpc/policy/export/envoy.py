@@ -34,6 +34,7 @@ TYPE_URL = "type.googleapis.com/envoy.extensions."
 PAYLOAD = "token"  # where the JWT filter leaves the claims of a verified token, for the RBAC filter
 SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt"
 HTTPS_PORT = 443
+TLS_1_2_OR_1_3 = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
 
 _TOKEN = {"header": {"name": "authorization", "string_match": {"safe_regex": {"regex": ".+"}}}}
 _JWT = {"header": {"name": "authorization", "string_match": {"safe_regex": {"regex": r"[^.]*\.[^.]*\.[^.]*"}}}}
@@ -182,7 +183,8 @@ def cluster(issuer: TokenIssuer) -> dict[str, Any]:
     }
     tls = {
         "@type": f"{TYPE_URL}transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": {"validation_context": validation},
+        # Envoy by itself goes no higher than 1.2, which many an issuer speaks no more
+        "common_tls_context": {"tls_params": TLS_1_2_OR_1_3, "validation_context": validation},
         **({"sni": host} if kind == "DNS" else {}),
     }
     name = _cluster_name(issuer.jwks_url)
