@@ -71,7 +71,8 @@ def route_configuration(subject: Subject) -> Json:
         ],
         "max_direct_response_body_size_bytes": MAX_FILE_BYTES,
         "response_headers_to_add": [
-            _header("strict-transport-security", f"max-age={YEAR_SECONDS}"),
+            # on a developer's machine it would hold for whatever else is on localhost
+            *([] if edge.is_local else [_header("strict-transport-security", f"max-age={YEAR_SECONDS}")]),
             _header("x-content-type-options", "nosniff"),
         ],
         "response_headers_to_remove": ["x-envoy-upstream-service-time"],
@@ -111,7 +112,8 @@ def _page(edge: Edge, path: str, file: Path) -> Json:
             _header("content-security-policy", policy),
             _header("referrer-policy", "no-referrer"),
             _header("cross-origin-opener-policy", "same-origin"),
-            _header("cache-control", "no-cache"),
+            # names of assets hold their digest
+            _header("cache-control", "public, immutable" if path.startswith("/assets/") else "no-cache"),
         ],
     }
 

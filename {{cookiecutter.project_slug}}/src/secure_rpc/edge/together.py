@@ -109,7 +109,7 @@ def _first_that_ended(started: Mapping[str, subprocess.Popen[bytes]]) -> str | N
     return next((name for name, process in started.items() if process.poll() is not None), None)
 
 
-def _stop(started: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def _stop(started: dict[str, subprocess.Popen[bytes]]) -> None:
     for process in reversed(started.values()):
         if process.poll() is None:
             process.terminate()

@@ -109,6 +109,11 @@ class Edge(Section):
     rate: Rate = Rate()
     limits: Limits = Limits()
 
+    @property
+    def is_local(self) -> bool:
+        """Tell whether nobody from elsewhere can call."""
+        return self.listen.startswith("127.")
+
 
 class Values(Section):
     """The whole file."""
