@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf import descriptor_pool
 
 from secure_rpc import settings as settings_module
-from secure_rpc.cli.calling import methods_of
 from secure_rpc.cli.loading import contracts_of, load_application
 from secure_rpc.cli.people import told_to_people
 from secure_rpc.cli.policy_export import issuers_of
@@ -112,13 +112,15 @@ def methods_through(application: Application, settings: Settings, services: tupl
         ConfigurationError: there is no such service.
     """
     contracts, _ = contracts_of(application, settings)
-    descriptors = methods_of(application)
     there = {path.split("/")[1] for path in contracts}
+    found = []
     for service in services:
         if service not in there:
             raise ConfigurationError(f'services: there is no "{service}"; {did_you_mean(service, there)}')
-    pool = {path: descriptor for path, descriptor in descriptors.items() if path.split("/")[1] in services}
-    return [exposed(path, method, is_public=contracts[path].public) for path, method in pool.items()]
+        for method in descriptor_pool.Default().FindServiceByName(service).methods:
+            path = f"/{service}/{method.name}"
+            found.append(exposed(path, method, is_public=contracts[path].public))
+    return found
 
 
 def issuers_through(settings: Settings, keys: dict[str, values.Keys], key: str) -> list[TokenIssuer]:

@@ -30,6 +30,7 @@ RESPONSE_HEADERS = (
     "idempotent-replay",
     "retry-after",
     "session-expires-at",
+    "session-id",
 )
 PREFLIGHT_SECONDS = 600
 YEAR_SECONDS = 31_536_000
@@ -38,6 +39,7 @@ GRPC = {
     "name": "content-type",
     "string_match": {"safe_regex": {"regex": r"application/grpc(-web(-text)?)?(\+proto)?"}},
 }
+KEPT = f"max-age={YEAR_SECONDS}, immutable"  # names of assets hold their digest
 MAX_FILE_BYTES = 8_388_608  # of the page
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -103,7 +105,8 @@ def _page(edge: Edge, path: str, file: Path) -> Json:
     """Return the route of a file, which is read when Envoy starts; no path from outside ever names a file."""
     sources = " ".join(["'self'", *edge.connect_to])
     policy = f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {sources}; "
-    policy += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    policy += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    policy += "require-trusted-types-for 'script'; trusted-types 'none'"
     return {
         "match": {"path": path},
         "direct_response": {"status": 200, "body": {"filename": str(file)}},
@@ -113,7 +116,9 @@ def _page(edge: Edge, path: str, file: Path) -> Json:
             _header("referrer-policy", "no-referrer"),
             _header("cross-origin-opener-policy", "same-origin"),
             # names of assets hold their digest
-            _header("cache-control", "public, immutable" if path.startswith("/assets/") else "no-cache"),
+            _header(
+                "cache-control", f"max-age={YEAR_SECONDS}, immutable" if path.startswith("/assets/") else "no-cache"
+            ),
         ],
     }
 
