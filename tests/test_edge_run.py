@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +53,7 @@ def children(process: int) -> list[int]:
 
 @contextmanager
 def started(
-    folder: Path, tmp_path: Path, **changes: str
+    folder: Path, tmp_path: Path, **changes: object
 ) -> Iterator[tuple[subprocess.Popen[str], list[int], list[int]]]:
     """Start all on free ports; give the process, those that it has started, and the ports, once it says where it is."""
     service, edge, probes, admin = free_ports(4)
@@ -111,6 +114,49 @@ def test_all_is_started_and_all_is_ended(folder: Path, tmp_path: Path, sent: sig
         assert process.returncode == 0
         assert not any(map(listening, ports))
         assert not [program for program in programs if Path(f"/proc/{program}").exists()]
+
+
+@pytest.fixture
+def keys(folder: Path) -> Iterator[str]:
+    """Serve the keys of the development issuer where no provider does, and return the URL."""
+
+    class Keys(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = (folder / ".dev" / "jwks.json").read_bytes()
+            self.send_response(200)
+            self.send_header("content-length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3  # as many an issuer has it
+    context.load_cert_chain(folder / ".dev" / "server.pem", folder / ".dev" / "server.key")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_port}/jwks"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_calls_of_the_documentation_are_answered(folder: Path, tmp_path: Path, keys: str) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (folder / "docs" / "edge.md").read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = [found for found in blocks if "curl" in found]
+    listed = {"https://issuer.example.org": {"jwks_url": keys, "ca_file": ".dev/ca.pem"}}
+    with started(folder, tmp_path, keys=listed) as (_, _, (_, edge, _)):
+        assert block.count("localhost:8443") == 2
+        script = block.replace("localhost:8443", f"localhost:{edge}").replace(
+            "curl ", "curl -sS -w '\\n%{http_code}\\n' "
+        )
+        done = subprocess.run(["sh", "-ec", script], cwd=folder, check=False, capture_output=True, text=True)
+    found, made = done.stdout.splitlines()[1::2]
+    assert (found, made) == ("404", "200"), (done.stdout, done.stderr)  # there was none yet
+    assert '"title":"first"' in done.stdout
 
 
 def test_where_one_ends_all_end(folder: Path, tmp_path: Path) -> None:
