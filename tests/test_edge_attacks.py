@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import ssl
-import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import h2.config
 import h2.connection
 import h2.events
 import pytest
-import yaml
 
-from tests.edge.calling import ID, ORIGIN, SECONDS, bearer, connected, once, raw
-from tests.edge.running import Edge, build
-from tests.exports.meshes import validated
+from tests.edge.calling import ID, SECONDS, bearer, connected, once, raw
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import httpx
 
     from tests.edge.calling import Web
     from tests.edge.fixtures import NewEdge, NewWeb
+    from tests.edge.running import Edge
     from tests.oidc.service import Service
 
 pytest_plugins = ["tests.oidc.fixtures", "tests.edge.fixtures"]
@@ -34,97 +27,6 @@ pytestmark = pytest.mark.slow
 GET = "/order_service.v1.OrderService/GetOrder"
 NONE = {"tenant": "acme", "id": "none"}
 Json = dict[str, Any]
-
-
-def manager_of(configuration: Json, listener: int = 0) -> Json:
-    """Return the settings of HTTP of a listener."""
-    (chain,) = configuration["static_resources"]["listeners"][listener]["filter_chains"]
-    settings: Json = chain["filters"][0]["typed_config"]
-    return settings
-
-
-def routes_of(configuration: Json) -> list[Json]:
-    (host,) = manager_of(configuration)["route_config"]["virtual_hosts"]
-    routes: list[Json] = host["routes"]
-    return routes
-
-
-# --- the configuration -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["dev", "prod"])
-def test_envoy_takes_each_configuration_without_a_warning(
-    name: str, envoy: Path, oidc_folder: Path, behind: Service, tmp_path: Path
-) -> None:
-    assert behind.port  # the descriptors are there
-    told = yaml.safe_load((oidc_folder / "deploy" / "edge" / "values.yaml").read_text(encoding="utf-8"))
-    # as it is shipped, but for files that are on no developer's machine
-    own = {
-        key: value
-        for key, value in told["edges"][name].items()
-        if key in {"settings", "service", "keys", "page_folder"}
-    }
-    configuration = build(oidc_folder, tmp_path, {"keys": {}, "page_folder": None, **own})
-    assert validated(envoy, configuration, tmp_path, oidc_folder) == ""
-
-
-def test_a_feature_that_envoy_will_drop_is_noticed(envoy: Path, edge: Edge, tmp_path: Path) -> None:
-    changed = copy.deepcopy(edge.configuration)
-    routes_of(changed)[0]["match"]["headers"] = [{"name": "content-type", "exact_match": "application/grpc"}]
-    assert "deprecated" in validated(envoy, changed, tmp_path, edge.service)
-
-
-# --- streams -----------------------------------------------------------------------------------------------
-
-
-def test_no_timeout_on_a_streams_way_is_there_to_cut_it(edge: Edge) -> None:
-    manager = manager_of(edge.configuration)
-    streams = [route for route in routes_of(edge.configuration) if "Orders" in route["match"].get("path", "")]
-    assert [route["match"]["path"].rpartition("/")[2] for route in streams] == [
-        "WatchOrders",
-        "ImportOrders",
-        "SyncOrders",
-    ]
-    for route in streams:
-        action = route["route"]
-        assert (action["timeout"], action["idle_timeout"]) == ("0s", "0s")
-        assert set(action["max_stream_duration"].values()) == {"0s"}
-        assert "retry_policy" not in action  # what was sent cannot be sent again
-    assert manager["request_timeout"] == "0s"
-    assert "max_stream_duration" not in manager["common_http_protocol_options"]
-    assert "max_connection_duration" not in manager["common_http_protocol_options"]
-
-
-def hurried(configuration: Json) -> None:
-    """Have what may cut a request do so after a second in place of minutes."""
-    manager = manager_of(configuration)
-    manager["stream_idle_timeout"] = "1s"
-    manager["common_http_protocol_options"]["idle_timeout"] = "1s"
-
-
-def test_a_silent_stream_outlasts_every_timeout(new_edge: NewEdge, new_web: NewWeb, token: str) -> None:
-    edge = new_edge(hurried).ready()
-    watching, calling = new_web(edge), new_web(edge)
-    made = calling.call("CreateOrder", {"tenant": "acme", "title": "before"}, token, headers=once())
-    assert made.code == "OK"
-    last = watching.call("WatchOrders", {"tenant": "acme"}, token, messages=1)
-    assert last.code == "OK"
-    watching.begin("WatchOrders", {"tenant": "acme"}, token, timeout_ms=0, messages=made_until_now(calling, token) + 1)
-    time.sleep(4)  # longer than each timeout
-    assert calling.call("CreateOrder", {"tenant": "acme", "title": "late"}, token, headers=once()).code == "OK"
-    ended = watching.end()
-    assert (ended.code, ended.responses[-1]["order"]["title"]) == ("OK", "late")
-    # the same time cuts who sends nothing at all
-    with connected(edge) as idle:
-        assert idle.recv(1) == b""
-
-
-def made_until_now(web: Web, token: str) -> int:
-    """Return how many orders there are: a watcher past the last one is told the number of the last."""
-    refused = web.call("WatchOrders", {"tenant": "acme", "after": 1_000_000}, token)
-    assert refused.code == "OUT_OF_RANGE"
-    made = web.call("CreateOrder", {"tenant": "acme", "title": "counted"}, token, headers=once())
-    return int(made.responses[0]["order"]["id"])
 
 
 # --- who is spoken to --------------------------------------------------------------------------------------
@@ -341,46 +243,3 @@ def test_a_rest_body_that_is_too_long_or_endless_is_refused(by_rest: httpx.Clien
         answer = by_rest.post("/v1/tenants/acme/orders", content=content, headers=bearer(token) | once())
         assert answer.status_code == 403, answer.text
     assert requests_behind(edge) == before
-
-
-# --- certificates ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def renewing(oidc_folder: Path, new_edge: NewEdge, tmp_path: Path) -> tuple[Edge, Path]:
-    """Return an edge whose certificate is in a folder of its own."""
-    for name in ("pem", "key"):
-        (tmp_path / f"edge.{name}").write_bytes((oidc_folder / ".dev" / f"edge.{name}").read_bytes())
-    pair = {
-        "certificate_file": str(tmp_path / "edge.pem"),
-        "key_file": str(tmp_path / "edge.key"),
-        "watched_folder": str(tmp_path),
-    }
-    return new_edge(public=pair).ready(), tmp_path
-
-
-def test_a_renewed_certificate_is_taken_up_without_a_restart(renewing: tuple[Edge, Path], oidc_folder: Path) -> None:
-    edge, folder = renewing
-    with connected(edge) as connection:
-        first = connection.getpeercert(binary_form=True)
-    program = (
-        "import sys; from pathlib import Path; from secure_rpc.dev.authority import Authority, server_request\n"
-        "dev, out = Path('.dev'), Path(sys.argv[1])\n"
-        "issuing = Authority.load(dev / 'intermediate.pem', dev / 'intermediate.key')\n"
-        "issuing.issue(server_request('edge', 'example.org')).write(out / 'new.pem', out / 'new.key')\n"
-        "(out / 'new.key').rename(out / 'edge.key'); (out / 'new.pem').rename(out / 'edge.pem')\n"
-    )
-    subprocess.run([oidc_folder / ".venv" / "bin" / "python", "-c", program, folder], cwd=oidc_folder, check=True)
-    end = time.monotonic() + SECONDS
-    while True:
-        with connected(edge) as connection:
-            if connection.getpeercert(binary_form=True) != first:
-                break
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def test_an_origin_that_is_no_origin_is_refused_when_the_edge_is_built(oidc_folder: Path, tmp_path: Path) -> None:
-    for origin in ("*", "https://*.example.org", "http://app.example.org", f"{ORIGIN}/", "null"):
-        with pytest.raises(AssertionError, match="write scheme, host"):
-            build(oidc_folder, tmp_path, {"origins": [origin]})
