@@ -123,12 +123,16 @@ def made_until_now(web: Web, token: str) -> int:
 
 @pytest.fixture
 def renewing(oidc_folder: Path, new_edge: NewEdge, tmp_path: Path) -> tuple[Edge, Path]:
-    """Return an edge whose certificate is in a folder of its own."""
-    for name in ("pem", "key"):
-        (tmp_path / f"edge.{name}").write_bytes((oidc_folder / ".dev" / f"edge.{name}").read_bytes())
+    """Return an edge whose certificate is in a folder as Kubernetes mounts it: links by way of `..data`."""
+    (tmp_path / "..1").mkdir()
+    (tmp_path / "..data").symlink_to("..1")
+    for name in ("tls.pem", "tls.key"):
+        usual = oidc_folder / ".dev" / name.replace("tls", "edge")
+        (tmp_path / "..1" / name).write_bytes(usual.read_bytes())
+        (tmp_path / name).symlink_to(f"..data/{name}")
     pair = {
-        "certificate_file": str(tmp_path / "edge.pem"),
-        "key_file": str(tmp_path / "edge.key"),
+        "certificate_file": str(tmp_path / "tls.pem"),
+        "key_file": str(tmp_path / "tls.key"),
         "watched_folder": str(tmp_path),
     }
     return new_edge(public=pair).ready(), tmp_path
@@ -142,10 +146,13 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart(renewing: tuple[Edg
         "import sys; from pathlib import Path; from secure_rpc.dev.authority import Authority, server_request\n"
         "dev, out = Path('.dev'), Path(sys.argv[1])\n"
         "issuing = Authority.load(dev / 'intermediate.pem', dev / 'intermediate.key')\n"
-        "issuing.issue(server_request('edge', 'example.org')).write(out / 'new.pem', out / 'new.key')\n"
-        "(out / 'new.key').rename(out / 'edge.key'); (out / 'new.pem').rename(out / 'edge.pem')\n"
+        "issuing.issue(server_request('edge', 'example.org')).write(out / 'tls.pem', out / 'tls.key')\n"
     )
-    subprocess.run([oidc_folder / ".venv" / "bin" / "python", "-c", program, folder], cwd=oidc_folder, check=True)
+    (folder / "..2").mkdir()
+    command = [oidc_folder / ".venv" / "bin" / "python", "-c", program, folder / "..2"]
+    subprocess.run(command, cwd=oidc_folder, check=True)
+    (folder / "..data_tmp").symlink_to("..2")
+    (folder / "..data_tmp").rename(folder / "..data")  # as the kubelet does it: all at once
     end = time.monotonic() + SECONDS
     while True:
         with connected(edge) as connection:
