@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.edge.calling import ORIGIN, bearer, once
+from tests.edge.calling import ORIGIN, bearer, once, raw, rest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from tests.edge.calling import Web
@@ -204,6 +206,34 @@ def test_a_page_of_another_origin_may_not(by_rest: httpx.Client, token: str, ori
     assert "access-control-allow-origin" not in answer.headers
     asked = by_rest.get(f"{ORDERS}/1", headers={"origin": origin, **bearer(token)})
     assert "access-control-allow-origin" not in asked.headers
+
+
+# --- the page ----------------------------------------------------------------------------------------------
+
+
+def test_a_page_is_there_for_everybody_and_nothing_else_is(new_edge: NewEdge, tmp_path: Path) -> None:
+    (tmp_path / "page" / "assets").mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "page" / "index.html").write_text("<title>page</title>")
+    (tmp_path / "page" / "assets" / "main.js").write_text("1")
+    edge = new_edge(page_folder=str(tmp_path / "page"), connect_to=["https://login.example.org"])
+    with rest(edge) as client:
+        page, script = client.get("/"), client.get("/assets/main.js")
+        assert (page.status_code, page.text) == (200, "<title>page</title>")
+        assert (script.text, script.headers["content-type"]) == ("1", "text/javascript; charset=utf-8")
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "connect-src 'self' https://login.example.org;" in policy
+        assert {client.get(path).status_code for path in ("/secret.txt", "/assets/", "/index.html", "/assets")} == {401}
+    for path in (
+        b"/assets/../../secret.txt",
+        b"/assets/..%2f..%2fsecret.txt",
+        b"//secret.txt",
+        b"/assets/%2e%2e/secret.txt",
+    ):
+        answer = raw(edge, b"GET %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n" % path)
+        assert answer.split(b"\r\n")[0].split()[1] in {b"400", b"401"}, path
+        assert b"secret" not in answer.partition(b"\r\n\r\n")[2]
 
 
 # --- limits ------------------------------------------------------------------------------------------------
