@@ -149,7 +149,7 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart(renewing: tuple[Edg
         "issuing.issue(server_request('edge', 'example.org')).write(out / 'tls.pem', out / 'tls.key')\n"
     )
     (folder / "..2").mkdir()
-    command = [oidc_folder / ".venv" / "bin" / "python", "-c", program, folder / "..2"]
+    command: list[str | Path] = [oidc_folder / ".venv" / "bin" / "python", "-c", program, folder / "..2"]
     subprocess.run(command, cwd=oidc_folder, check=True)
     (folder / "..data_tmp").symlink_to("..2")
     (folder / "..data_tmp").rename(folder / "..data")  # as the kubelet does it: all at once
