@@ -40,8 +40,6 @@ ALL_NAMES = {
     "digits": {"package_name": "sec2_3", "resource_name": "Order2V3"},
 }
 
-PICTURES = {".png"}  # no text
-
 
 def content(service: Path) -> dict[str, bytes]:
     """Return what is in each file."""

@@ -152,10 +152,18 @@ def binary(environment: Path) -> Path:
     return found
 
 
-def validated(environment: Path, configuration: Json, folder: Path) -> str:
-    """Return what Envoy has against a configuration, "" where it has nothing."""
+def validated(environment: Path, configuration: Json, folder: Path, home: Path | None = None) -> str:
+    """Return what Envoy has against a configuration, "" where it has nothing.
+
+    Args:
+        environment: where it is installed.
+        configuration: the whole of it.
+        folder: for its files.
+        home: where paths begin that are not absolute.
+
+    """
     file = folder / "validated.json"
     file.write_text(json.dumps(configuration), encoding="utf-8")
     command: list[str | Path] = [binary(environment), "--mode", "validate", "-c", file, "--disable-hot-restart"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=home, check=False, capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stderr

@@ -11,7 +11,19 @@ import typer
 import uvloop
 
 from secure_rpc import settings as settings_module
-from secure_rpc.cli import api_keys, audit, calling, credentials, doctor, drill, keyrings, observing, pki, policies
+from secure_rpc.cli import (
+    api_keys,
+    audit,
+    calling,
+    credentials,
+    doctor,
+    drill,
+    edging,
+    keyrings,
+    observing,
+    pki,
+    policies,
+)
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
 from secure_rpc.dev import setup as development
@@ -40,6 +52,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
 
     doctor.add(app, application_module)
+    app.add_typer(edging.commands(application_module), name="edge", help="The Envoy before the service.")
     app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
 
     @app.command()

@@ -39,6 +39,8 @@ class DevelopmentFiles:
         self.previous_ca_certificate = folder / "previous-ca.pem"
         self.client_certificate = folder / "client.pem"
         self.client_key = folder / "client.key"
+        self.edge_certificate = folder / "edge.pem"  # what browsers see, and what the service knows the edge by
+        self.edge_key = folder / "edge.key"
         self.issuer_key = folder / "issuer.key"
 
     def has(self, file: Path) -> bool:
@@ -75,7 +77,7 @@ def prepare(settings: Settings, files: DevelopmentFiles, *, renew: bool = False)
                 f"{file} is not in {files.folder}: only development files are made; name others in the settings"
             )
     needed = [*wanted, files.ca_certificate, files.ca_key, files.client_certificate, files.client_key]
-    needed += [files.intermediate_certificate, files.intermediate_key]
+    needed += [files.intermediate_certificate, files.intermediate_key, files.edge_certificate, files.edge_key]
     own = _own_issuer(settings, files)
     needed += [files.issuer_key] if own else []
     listed = settings.revocation.deny_list_file
@@ -106,9 +108,10 @@ def new_authorities(settings: Settings) -> tuple[Authority, Authority]:
 
 
 def issue_leaves(settings: Settings, files: DevelopmentFiles, issuing: Authority) -> None:
-    """Write new certificates of the server and of the developer's client."""
+    """Write new certificates of the server, of the edge before it, and of the developer's client."""
     name, trust_domain = settings.service.name, settings.authentication.trust_domain
     issuing.issue(server_request(name, trust_domain)).write(settings.tls.certificate_file, settings.tls.key_file)
+    issuing.issue(server_request("edge", trust_domain)).write(files.edge_certificate, files.edge_key)
     issuing.issue(client_request("developer", trust_domain)).write(files.client_certificate, files.client_key)
 
 

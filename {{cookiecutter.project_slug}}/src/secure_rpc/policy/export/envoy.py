@@ -34,6 +34,7 @@ TYPE_URL = "type.googleapis.com/envoy.extensions."
 PAYLOAD = "token"  # where the JWT filter leaves the claims of a verified token, for the RBAC filter
 SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt"
 HTTPS_PORT = 443
+TLS_1_2_OR_1_3 = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
 
 _TOKEN = {"header": {"name": "authorization", "string_match": {"safe_regex": {"regex": ".+"}}}}
 _JWT = {"header": {"name": "authorization", "string_match": {"safe_regex": {"regex": r"[^.]*\.[^.]*\.[^.]*"}}}}
@@ -49,7 +50,7 @@ def export(access: Access) -> Export:
     verified = [issuer for issuer in access.issuers if _has_keys(issuer)]
     if verified:
         filters.insert(0, {"name": JWT_FILTER, "typed_config": _jwt_filter(access, verified, opaque=writer.opaque)})
-    clusters = {cluster["name"]: cluster for issuer in verified if issuer.jwks_url for cluster in [_cluster(issuer)]}
+    clusters = {found["name"]: found for issuer in verified if issuer.jwks_url for found in [cluster(issuer)]}
     document: dict[str, Any] = {"http_filters": filters}
     if clusters:
         document["clusters"] = list(clusters.values())
@@ -131,7 +132,7 @@ def _jwt_filter(access: Access, issuers: list[TokenIssuer], *, opaque: bool) -> 
     public = [path for rule in access.rules if rule.public for path in rule.paths]
     return {
         "@type": f"{TYPE_URL}filters.http.jwt_authn.v3.JwtAuthentication",
-        "providers": {issuer.issuer: _provider(issuer) for issuer in issuers},
+        "providers": {issuer.issuer: provider(issuer) for issuer in issuers},
         "rules": [
             *({"match": {"path": path}} for path in public),
             {"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": requirements}}},
@@ -139,7 +140,8 @@ def _jwt_filter(access: Access, issuers: list[TokenIssuer], *, opaque: bool) -> 
     }
 
 
-def _provider(issuer: TokenIssuer) -> dict[str, Any]:
+def provider(issuer: TokenIssuer) -> dict[str, Any]:
+    """Return how an issuer's tokens are verified."""
     return {
         "issuer": issuer.issuer,
         "audiences": list(issuer.audiences),
@@ -169,7 +171,7 @@ def _cluster_name(url: str) -> str:
     return f"jwks {urlsplit(url).netloc}"
 
 
-def _cluster(issuer: TokenIssuer) -> dict[str, Any]:
+def cluster(issuer: TokenIssuer) -> dict[str, Any]:
     """Return how the server with an issuer's keys is reached."""
     parts = urlsplit(issuer.jwks_url)
     host = parts.hostname or ""
@@ -181,7 +183,8 @@ def _cluster(issuer: TokenIssuer) -> dict[str, Any]:
     }
     tls = {
         "@type": f"{TYPE_URL}transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": {"validation_context": validation},
+        # Envoy by itself goes no higher than 1.2, which many an issuer speaks no more
+        "common_tls_context": {"tls_params": TLS_1_2_OR_1_3, "validation_context": validation},
         **({"sni": host} if kind == "DNS" else {}),
     }
     name = _cluster_name(issuer.jwks_url)

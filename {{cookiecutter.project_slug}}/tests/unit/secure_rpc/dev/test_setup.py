@@ -60,6 +60,8 @@ def test_all_that_a_service_needs_is_made(files: DevelopmentFiles) -> None:
             "server.key",
             "client.pem",
             "client.key",
+            "edge.pem",
+            "edge.key",
             "issuer.key",
             "jwks.json",
         ),

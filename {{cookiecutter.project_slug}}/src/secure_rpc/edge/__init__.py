@@ -1,0 +1,1 @@
+"""The Envoy that stands before the service, where browsers and partners come in: its configuration, built."""
