@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.oidc.service import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.browser.driven import Browser
     from tests.browser.world import World
 
@@ -93,14 +96,65 @@ def test_a_stream_goes_on_with_new_tokens_and_after_a_cut(world: World, browser:
 def test_a_login_that_has_ended_is_said_so(world: World, browser: Browser) -> None:
     browser.log_in(world.url, "bob")
     browser.do("click", name="Watch")
+    browser.shows("#watch-state", "Watching")
     world.stop_provider()
-    browser.shows("#watch-state", "TOKEN_EXPIRED")
+    browser.shows("#watch-state", "Cut off")
     browser.call("Id", "1", "Find")
     browser.shows("#get-result dd", "TOKEN_EXPIRED")
     world.start_provider()  # and knows of no login
     browser.shows("#account", "Your login has ended.")
+    browser.shows("#watch-state", "LOGIN_ENDED")
     browser.call("Id", "1", "Find")
     browser.shows("#get-result", "Log in to go on.")
+
+
+def test_a_stream_that_cannot_be_extended_is_begun_again_where_it_was_and_a_quota_says_when_to_come_again(
+    stern_world: World, new_browser: Callable[[], Browser]
+) -> None:
+    browser, other = new_browser(), new_browser()
+    browser.log_in(stern_world.url, "carol")
+    browser.call("Title", "first", "Make")
+    browser.do("click", name="Watch")
+    browser.shows("#changes li", "first")
+    until(lambda: stern_world.records(method=WATCH, code="CANCELLED"))
+    browser.call("Title", "second", "Make")
+    browser.shows("#changes li", "second")
+    assert [text.split()[0] for text in browser.texts("#changes li")] == ["2", "1"]
+    other.log_in(stern_world.url, "bob")
+    for _ in range(7):
+        other.call("Id", "1", "Find")
+        other.shows("#get-result[aria-busy=false]", "Reason")
+    other.shows("#get-result", "RESOURCE_EXHAUSTED")
+    assert re.fullmatch(r"in \d+ s", other.texts("#get-result dt:has-text('Try again') + dd")[0])
+    assert browser.complaints() == other.complaints() == []
+
+
+def test_a_login_that_the_page_did_not_ask_for_is_not_taken(world: World, browser: Browser) -> None:
+    browser.do("open", url=f"{world.url}/?code=stolen&state=made-up")
+    browser.shows("#notice", "this page has not asked for a login")
+    assert browser.do("kept")["url"] == f"{world.url}/"
+    browser.do("click", name="Log in")
+    browser.do("open", url=f"{world.url}/?code=stolen&state=made-up&iss=https://localhost")
+    browser.shows("#notice", "unexpected")
+    browser.shows("#account", "You are not logged in.")
+    assert browser.do("kept")["session"] == {}
+
+
+def test_after_a_logout_nothing_is_left_of_the_login(world: World, browser: Browser) -> None:
+    browser.log_in(world.url, "alice")
+    browser.do("click", name="Log out")
+    browser.do("click", name="Yes, sign me out")
+    browser.shows("#account", "You are not logged in.")
+    browser.do("click", name="Log in")
+    browser.do("click", name="bob")  # is asked again who it is
+    browser.shows("#account", "Logged in as bob")
+
+
+def test_what_does_not_belong_to_the_page_does_not_run_in_it(world: World, browser: Browser) -> None:
+    browser.do("open", url=world.url)
+    browser.shows("#account", "You are not logged in.")
+    assert browser.do("attack") == ["refused", "refused", "refused", False]
+    assert len(browser.complaints()) >= len(["script", "markup", "address"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -115,3 +169,22 @@ def test_the_page_can_be_used_by_all(world: World, browser: Browser, scheme: str
     found = browser.do("axe", scheme=scheme)
     assert found["violations"] == []
     assert {"color-contrast", "label", "region"} <= set(found["passes"])
+    browser.do("size", width=360, height=740)
+    assert not browser.do("overflows")
+
+
+def test_the_page_can_be_used_without_a_mouse(world: World, browser: Browser) -> None:
+    browser.log_in(world.url, "alice")
+    reached = []
+    for _ in range(7):
+        browser.do("press", key="Tab")
+        reached.append(browser.do("focused"))
+    assert reached[:6] == ["log-out", "tenant", "create-value", "", "get-value", ""]
+    assert reached[6] == "watch"
+    browser.do("press", key="Enter")
+    browser.shows("#watch-state", "Watching")
+    browser.do("press", key="Tab")
+    assert browser.do("focused") == "stop"
+    browser.do("press", key="Enter")
+    browser.shows("#watch-state", "Stopped")
+    assert browser.do("focused") == "watch"

@@ -49,6 +49,15 @@ def world(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
+def stern_world(page_folder: Path, tmp_path: Path) -> Iterator[World]:
+    """Start all of it with a service that extends no stream, and takes few calls."""
+    changes = {"sessions": {"refresh": False}, "quotas": {"default": {"calls": 6, "period_seconds": 600}}}
+    started = World(page_folder, meshes.installed(ROOT / "build" / "meshes"), tmp_path, changes)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
 def new_browser(browser_program: Path, page_folder: Path, tmp_path: Path) -> Iterator[Callable[[], Browser]]:
     """Start browsers that know nothing of each other; all end at the end."""
     started: list[Browser] = []

@@ -113,7 +113,7 @@ class World:
         settings["audit"]["file"] = str(self.audit_file)
         settings["replay"]["file"] = str(self._into / "replay.db")
         for part, values in changes.items():
-            settings[part] |= values
+            settings[part] = settings.get(part, {}) | values
         path = self._into / "settings.yaml"
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return path

@@ -26,7 +26,7 @@ export function failureOf(error: unknown): Failure {
         const said = { reason: "LOGIN_ENDED", message: error.message, callId: "" };
         return { code: "UNAUTHENTICATED", ...said, retryAfterMs: undefined, fields: [], needsLogin: true };
     }
-    const said = ConnectError.from(error);
+    const said = isUnreached(error) ? new ConnectError("the service cannot be reached", Code.Unavailable) : ConnectError.from(error);
     const [info] = said.findDetails(ErrorInfoSchema);
     const [retry] = said.findDetails(RetryInfoSchema);
     const [request] = said.findDetails(BadRequestSchema);
@@ -39,6 +39,11 @@ export function failureOf(error: unknown): Failure {
         fields: request?.fieldViolations ?? [],
         needsLogin: said.code === Code.Unauthenticated,
     };
+}
+
+/** Tells whether there was no answer at all: all that fetch says then is TypeError. */
+function isUnreached(error: unknown): boolean {
+    return error instanceof ConnectError && error.code === Code.Unknown && error.cause instanceof TypeError;
 }
 
 /** Returns a code as gRPC writes it. */

@@ -4,7 +4,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type CallOptions, type Transport } from "@connectrpc/connect";
 import { failureOf } from "./failures";
 import { SessionService } from "./gen/secure_rpc/v1/session_pb";
-import type { Tokens } from "./tokens";
+import { LoginEnded, type Tokens } from "./tokens";
 
 const AHEAD = 0.2; // the share of its life that a session has left when it is extended, at the most
 const REFRESH = { timeoutMs: 10_000 };
@@ -88,7 +88,13 @@ async function beforeAnother<M>(kept: Kept<M>, error: unknown, attempts: number)
     const wait = Math.random() * Math.min(FIRST_WAIT_MS * 2 ** (attempts - 1), LONGEST_WAIT_MS);
     await sleep(Math.max(wait, retryAfterMs ?? 0), kept.signal);
     if (isExpired) {
-        await kept.tokens.next();
+        try {
+            await kept.tokens.next();
+        } catch (ended) {
+            if (ended instanceof LoginEnded) {
+                throw ended;
+            } // else the provider cannot be asked now; the next attempt asks again
+        }
     }
 }
 
@@ -109,6 +115,10 @@ async function keepSession<M>(
         }
         try {
             await withNewToken(kept.tokens, expiresAtMs);
+            if (sessionId === "") {
+                call.abort(); // nothing extends it
+                return;
+            }
             const answer = await createClient(SessionService, kept.transport).refresh({ sessionId }, REFRESH);
             const extendedMs = answer.expiresAt ? timestampMs(answer.expiresAt) : 0;
             if (extendedMs <= expiresAtMs) {

@@ -33,7 +33,9 @@ export class Login {
     /** Asks the provider where its endpoints are (OpenID Connect Discovery). */
     static async at(settings: Settings): Promise<Login> {
         const issuer = new URL(settings.issuer);
-        const response = await oauth.discoveryRequest(issuer);
+        const response = await oauth.discoveryRequest(issuer).catch((error: unknown) => {
+            throw new Error(`${settings.issuer} cannot be reached: no login is possible`, { cause: error });
+        });
         return new Login(settings, await oauth.processDiscoveryResponse(issuer, response));
     }
 
