@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.oidc.service import until
+from tests.test_bake import ALL_NAMES
+from tools.bake import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.browser.driven import Browser
     from tests.browser.world import World
+    from tests.conftest import Baked, Make
 
 pytest_plugins = ["tests.browser.fixtures"]
 pytestmark = pytest.mark.slow
 
 WATCH = "/order_service.v1.OrderService/WatchOrders"
 REFRESH = "/secure_rpc.v1.SessionService/Refresh"
+PICTURE = ROOT / "docs" / "browser.png"
+PICTURE_BYTES = 150_000
 
 
 def test_somebody_who_has_logged_in_calls_and_nothing_of_it_is_left_lying_about(world: World, browser: Browser) -> None:
@@ -134,8 +142,8 @@ def test_a_login_that_the_page_did_not_ask_for_is_not_taken(world: World, browse
     browser.shows("#notice", "this page has not asked for a login")
     assert browser.do("kept")["url"] == f"{world.url}/"
     browser.do("click", name="Log in")
-    browser.do("open", url=f"{world.url}/?code=stolen&state=made-up&iss=https://localhost")
-    browser.shows("#notice", "unexpected")
+    browser.do("open", url=f"{world.url}/?code=stolen&state=made-up&iss={world.issuer}")
+    browser.shows("#notice", 'unexpected "state"')
     browser.shows("#account", "You are not logged in.")
     assert browser.do("kept")["session"] == {}
 
@@ -188,3 +196,39 @@ def test_the_page_can_be_used_without_a_mouse(world: World, browser: Browser) ->
     browser.do("press", key="Enter")
     browser.shows("#watch-state", "Stopped")
     assert browser.do("focused") == "watch"
+
+
+def test_the_picture_in_the_documentation_is_there_and_is_made_anew_where_that_is_asked_for(
+    world: World, browser: Browser, tmp_path: Path
+) -> None:
+    browser.do("size", width=1000, height=760)
+    browser.log_in(world.url, "carol")
+    for title in ("Two kettles", "A teapot", "Six cups"):
+        browser.call("Title", title, "Make")
+        browser.shows("#create-result", title)
+    browser.do("fill", label="Tenant", text="acme")
+    browser.call("Id", "1", "Find")
+    browser.shows("#get-result", "PERMISSION_DENIED")
+    browser.do("fill", label="Tenant", text="globex")
+    browser.do("click", name="Watch")
+    browser.shows("#changes li", "Six cups")
+    made = tmp_path / "browser.png"
+    browser.do("screenshot", file=str(made), scheme="light")
+    if os.environ.get("REWRITE_PICTURES"):
+        shutil.copy(made, PICTURE)
+    for picture in (made, PICTURE):
+        content = picture.read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) < PICTURE_BYTES
+
+
+def test_the_page_passes_its_own_checks(page_folder: Path, make: Make) -> None:
+    done = make(page_folder, "browser-lint")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("names", ["capitals", "digits"])
+def test_the_page_is_built_whatever_the_names(browser_program: Path, baked: Baked, make: Make, names: str) -> None:
+    assert browser_program.is_file()
+    done = make(baked(**ALL_NAMES[names]), "browser", "browser-lint")
+    assert done.returncode == 0, done.stdout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,10 @@ def world(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def stern_world(page_folder: Path, tmp_path: Path) -> Iterator[World]:
     """Start all of it with a service that extends no stream, and takes few calls."""
-    changes = {"sessions": {"refresh": False}, "quotas": {"default": {"calls": 6, "period_seconds": 600}}}
+    changes: dict[str, dict[str, Any]] = {
+        "sessions": {"refresh": False},
+        "quotas": {"default": {"calls": 6, "period_seconds": 600}},
+    }
     started = World(page_folder, meshes.installed(ROOT / "build" / "meshes"), tmp_path, changes)
     yield started
     started.stop()

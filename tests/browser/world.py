@@ -47,11 +47,11 @@ class World:
     def __init__(self, service: Path, envoy: Path, into: Path, settings: Mapping[str, Json] | None = None) -> None:
         self.folder, self._environment, self._into = service, envoy, into
         self._edge_port, provider_port = free_ports(2)
-        self.url, self._issuer = (f"https://localhost:{port}" for port in (self._edge_port, provider_port))
+        self.url, self.issuer = (f"https://localhost:{port}" for port in (self._edge_port, provider_port))
         self._processes: list[subprocess.Popen[bytes]] = []
         page = into / "page"
         shutil.copytree(service / "browser" / "dist", page)
-        told = json.loads((page / "settings.json").read_text(encoding="utf-8")) | {"issuer": self._issuer}
+        told = json.loads((page / "settings.json").read_text(encoding="utf-8")) | {"issuer": self.issuer}
         (page / "settings.json").write_text(json.dumps(told), encoding="utf-8")
         self._files = Files(page)
         self.audit_file = into / "audit.log"
@@ -68,7 +68,7 @@ class World:
         """Start Envoy, where the page expects it."""
         (folder := self._into / "envoy").mkdir(exist_ok=True)
         dev, files = self.folder / ".dev", self._files.server_address[1]
-        told = configuration(dev, self._edge_port, self._service.port, int(files), self._issuer)
+        told = configuration(dev, self._edge_port, self._service.port, int(files), self.issuer)
         self._envoy = Envoy(self._environment, told, folder)
 
     def stop_edge(self) -> None:
