@@ -80,7 +80,9 @@ export async function* keptStream<M>(kept: Kept<M>): AsyncGenerator<M> {
 async function beforeAnother<M>(kept: Kept<M>, error: unknown, attempts: number): Promise<void> {
     const { code } = ConnectError.from(error);
     const { reason, retryAfterMs } = failureOf(error);
-    const isExpired = code === Code.Unauthenticated && reason === "TOKEN_EXPIRED";
+    // an edge that looks at tokens itself refuses them without a reason
+    const isLate = reason === "" && Date.now() >= kept.tokens.endsAt;
+    const isExpired = code === Code.Unauthenticated && (reason === "TOKEN_EXPIRED" || isLate);
     if (FINAL.has(code) || (code === Code.Unauthenticated && !isExpired) || attempts > ATTEMPTS) {
         throw error;
     }
