@@ -90,9 +90,8 @@ def test_a_stream_goes_on_with_new_tokens_and_after_a_cut(world: World, browser:
     assert browser.complaints() == []
     assert world.records(method=WATCH, subject="carol", event="end") == []
 
-    world.stop_edge()
-    browser.shows("#watch-state", "Cut off")
-    world.start_edge()
+    with world.edge_away():
+        browser.shows("#watch-state", "Cut off")
     browser.shows("#watch-state", "Watching")
     browser.call("Title", "third", "Make")
     browser.shows("#changes li", "third")
@@ -105,11 +104,10 @@ def test_a_login_that_has_ended_is_said_so(world: World, browser: Browser) -> No
     browser.log_in(world.url, "bob")
     browser.do("click", name="Watch")
     browser.shows("#watch-state", "Watching")
-    world.stop_provider()
-    browser.shows("#watch-state", "Cut off")
-    browser.call("Id", "1", "Find")
-    browser.shows("#get-result dd", "TOKEN_EXPIRED")
-    world.start_provider()  # and knows of no login
+    with world.provider_away():
+        browser.shows("#watch-state", "Cut off")
+        browser.call("Id", "1", "Find")
+        browser.shows("#get-result dd", "TOKEN_EXPIRED")
     browser.shows("#account", "Your login has ended.")
     browser.shows("#watch-state", "LOGIN_ENDED")
     browser.call("Id", "1", "Find")

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,7 +17,7 @@ from tests.exports.meshes import Envoy
 from tests.foreign.running import SECONDS, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -48,7 +49,6 @@ class World:
         self.folder, self._environment, self._into = service, envoy, into
         self._edge_port, provider_port = free_ports(2)
         self.url, self.issuer = (f"https://localhost:{port}" for port in (self._edge_port, provider_port))
-        self._processes: list[subprocess.Popen[bytes]] = []
         page = into / "page"
         shutil.copytree(service / "browser" / "dist", page)
         told = json.loads((page / "settings.json").read_text(encoding="utf-8")) | {"issuer": self.issuer}
@@ -56,44 +56,32 @@ class World:
         self._files = Files(page)
         self.audit_file = into / "audit.log"
         self._service = Running(service, "order-service", {"SECURE_RPC_CONFIG": str(self._settings(settings or {}))})
-        self.start_provider()
-        self.start_edge()
+        self._start_provider()
+        self._start_edge()
 
     @property
     def certificate(self) -> Path:
         """Return the certificate of edge and provider."""
         return self.folder / ".dev" / "server.pem"
 
-    def start_edge(self) -> None:
-        """Start Envoy, where the page expects it."""
-        (folder := self._into / "envoy").mkdir(exist_ok=True)
-        dev, files = self.folder / ".dev", self._files.server_address[1]
-        told = configuration(dev, self._edge_port, self._service.port, int(files), self.issuer)
-        self._envoy = Envoy(self._environment, told, folder)
-
-    def stop_edge(self) -> None:
-        """End Envoy, and with it every connection of the page."""
+    @contextmanager
+    def edge_away(self) -> Iterator[None]:
+        """End Envoy, and with it every connection of the page; it is back afterwards, at the same port."""
         self._envoy.stop()
         (self._into / "envoy" / "admin.txt").unlink()
+        try:
+            yield
+        finally:
+            self._start_edge()
 
-    def start_provider(self) -> None:
-        """Start the provider, which knows of no login yet."""
-        command = ["node", "browser/dev/provider.mjs", "--page", self.url, "--seconds", str(TOKEN_SECONDS)]
-        command += ["--settings", str(self._into / "page" / "settings.json")]
-        with (self._into / "provider.log").open("ab") as log:
-            self._provider = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=log)
-        in_time = threading.Timer(SECONDS, self._provider.kill)
-        in_time.start()
-        said = self._provider.stdout.readline() if self._provider.stdout else b""
-        in_time.cancel()
-        assert said, (self._into / "provider.log").read_text(encoding="utf-8")
-
-    def stop_provider(self) -> None:
-        """End the provider."""
-        self._provider.kill()
-        self._provider.wait(SECONDS)
-        if self._provider.stdout:
-            self._provider.stdout.close()
+    @contextmanager
+    def provider_away(self) -> Iterator[None]:
+        """End the provider; it is back afterwards, and knows of no login."""
+        self._stop_provider()
+        try:
+            yield
+        finally:
+            self._start_provider()
 
     def records(self, **wanted: str) -> list[Json]:
         """Return the audit records that have these."""
@@ -103,7 +91,7 @@ class World:
     def stop(self) -> None:
         """End all of it."""
         self._envoy.stop()
-        self.stop_provider()
+        self._stop_provider()
         self._files.stop()
         assert self._service.stop() == 0
 
@@ -117,3 +105,26 @@ class World:
         path = self._into / "settings.yaml"
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return path
+
+    def _start_edge(self) -> None:
+        (folder := self._into / "envoy").mkdir(exist_ok=True)
+        dev, files = self.folder / ".dev", self._files.server_address[1]
+        told = configuration(dev, self._edge_port, self._service.port, int(files), self.issuer)
+        self._envoy = Envoy(self._environment, told, folder)
+
+    def _start_provider(self) -> None:
+        command = ["node", "browser/dev/provider.mjs", "--page", self.url, "--seconds", str(TOKEN_SECONDS)]
+        command += ["--settings", str(self._into / "page" / "settings.json")]
+        with (self._into / "provider.log").open("ab") as log:
+            self._provider = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=log)
+        in_time = threading.Timer(SECONDS, self._provider.kill)
+        in_time.start()
+        said = self._provider.stdout.readline() if self._provider.stdout else b""
+        in_time.cancel()
+        assert said, (self._into / "provider.log").read_text(encoding="utf-8")
+
+    def _stop_provider(self) -> None:
+        self._provider.kill()
+        self._provider.wait(SECONDS)
+        if self._provider.stdout:
+            self._provider.stdout.close()
