@@ -1,0 +1,80 @@
+"""What the tests of the page have in common: one generated service with its page, and starters."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.driven import Browser, installed, missing
+from tests.browser.world import World
+from tests.exports import meshes
+from tools.bake import ROOT, bake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Make
+
+
+@pytest.fixture(scope="session")
+def browser_program() -> Path:
+    """Return what drives a browser, its packages installed as the lock has them."""
+    if lacking := missing():
+        reason = f"{', '.join(lacking)} not found: no browser runs"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return installed(ROOT / "build" / "browser")
+
+
+@pytest.fixture(scope="session")
+def page_folder(browser_program: Path, template: Path, tmp_path_factory: pytest.TempPathFactory, make: Make) -> Path:
+    """Return a service that was generated and set up, its page built."""
+    assert browser_program.is_file()
+    made = bake(tmp_path_factory.mktemp("service"), {}, template)
+    done = make(made, "setup", "browser")
+    assert done.returncode == 0, done.stdout
+    return made
+
+
+@pytest.fixture(scope="session")
+def world(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Start all of it; it ends at the end."""
+    started = World(page_folder, meshes.installed(ROOT / "build" / "meshes"), tmp_path_factory.mktemp("world"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def stern_world(page_folder: Path, tmp_path: Path) -> Iterator[World]:
+    """Start all of it with a service that extends no stream, and takes few calls."""
+    changes: dict[str, dict[str, Any]] = {
+        "sessions": {"refresh": False},
+        "quotas": {"default": {"calls": 6, "period_seconds": 600}},
+    }
+    started = World(page_folder, meshes.installed(ROOT / "build" / "meshes"), tmp_path, changes)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def new_browser(browser_program: Path, page_folder: Path, tmp_path: Path) -> Iterator[Callable[[], Browser]]:
+    """Start browsers that know nothing of each other; all end at the end."""
+    started: list[Browser] = []
+
+    def start() -> Browser:
+        folder = tmp_path / f"browser-{len(started)}"
+        started.append(Browser(browser_program, folder, page_folder / ".dev" / "server.pem"))
+        return started[-1]
+
+    yield start
+    for browser in started:
+        browser.stop()
+
+
+@pytest.fixture
+def browser(new_browser: Callable[[], Browser]) -> Browser:
+    return new_browser()
