@@ -54,13 +54,13 @@ class Browser:
     Args:
         program: the file, its packages beside it.
         folder: for the browser's files, which has none yet.
-        certificate: whose key it trusts.
+        certificates: whose keys it trusts, and no others.
 
     """
 
-    def __init__(self, program: Path, folder: Path, certificate: Path) -> None:
+    def __init__(self, program: Path, folder: Path, certificates: list[Path]) -> None:
         chromium = next(filter(None, map(shutil.which, PROGRAMS)))
-        job = {"program": chromium, "folder": str(folder), "keys": [key_digest(certificate)], "seconds": SECONDS}
+        job = {"program": chromium, "folder": str(folder), "keys": [*map(key_digest, certificates)], "seconds": SECONDS}
         self._process = subprocess.Popen(
             ["node", program, json.dumps(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

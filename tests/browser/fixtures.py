@@ -35,27 +35,33 @@ def page_folder(browser_program: Path, template: Path, tmp_path_factory: pytest.
     """Return a service that was generated and set up, its page built."""
     assert browser_program.is_file()
     made = bake(tmp_path_factory.mktemp("service"), {}, template)
-    done = make(made, "setup", "browser")
+    done = make(made, "setup", "browser", "build/image.binpb")
     assert done.returncode == 0, done.stdout
     return made
 
 
 @pytest.fixture(scope="session")
-def world(page_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def page_envoy(page_folder: Path) -> Path:
+    """Return where the Envoy is that the service's own lock names."""
+    return meshes.installed(ROOT / "build" / "edge", page_folder / "requirements" / "edge.txt")
+
+
+@pytest.fixture(scope="session")
+def world(page_folder: Path, page_envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Start all of it; it ends at the end."""
-    started = World(page_folder, meshes.installed(ROOT / "build" / "meshes"), tmp_path_factory.mktemp("world"))
+    started = World(page_folder, page_envoy, tmp_path_factory.mktemp("world"))
     yield started
     started.stop()
 
 
 @pytest.fixture
-def stern_world(page_folder: Path, tmp_path: Path) -> Iterator[World]:
+def stern_world(page_folder: Path, page_envoy: Path, tmp_path: Path) -> Iterator[World]:
     """Start all of it with a service that extends no stream, and takes few calls."""
     changes: dict[str, dict[str, Any]] = {
         "sessions": {"refresh": False},
         "quotas": {"default": {"calls": 6, "period_seconds": 600}},
     }
-    started = World(page_folder, meshes.installed(ROOT / "build" / "meshes"), tmp_path, changes)
+    started = World(page_folder, page_envoy, tmp_path, changes)
     yield started
     started.stop()
 
@@ -67,7 +73,8 @@ def new_browser(browser_program: Path, page_folder: Path, tmp_path: Path) -> Ite
 
     def start() -> Browser:
         folder = tmp_path / f"browser-{len(started)}"
-        started.append(Browser(browser_program, folder, page_folder / ".dev" / "server.pem"))
+        certificates = [page_folder / ".dev" / f"{name}.pem" for name in ("edge", "server")]
+        started.append(Browser(browser_program, folder, certificates))
         return started[-1]
 
     yield start

@@ -7,14 +7,14 @@ import shutil
 import socket
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.browser.edge import Files, configuration
-from tests.exports.meshes import Envoy
+from tests.edge.running import Edge
 from tests.foreign.running import SECONDS, Running
+from tests.oidc.service import DEVELOPMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,24 +51,24 @@ class World:
         self.url, self.issuer = (f"https://localhost:{port}" for port in (self._edge_port, provider_port))
         page = into / "page"
         shutil.copytree(service / "browser" / "dist", page)
-        told = json.loads((page / "settings.json").read_text(encoding="utf-8")) | {"issuer": self.issuer}
-        (page / "settings.json").write_text(json.dumps(told), encoding="utf-8")
-        self._files = Files(page)
+        known = json.loads((page / "settings.json").read_text(encoding="utf-8")) | {"issuer": self.issuer}
+        (page / "settings.json").write_text(json.dumps(known), encoding="utf-8")
+        self._edges = 0
         self.audit_file = into / "audit.log"
-        self._service = Running(service, "order-service", {"SECURE_RPC_CONFIG": str(self._settings(settings or {}))})
-        self._start_provider()
-        self._start_edge()
-
-    @property
-    def certificate(self) -> Path:
-        """Return the certificate of edge and provider."""
-        return self.folder / ".dev" / "server.pem"
+        told = self._settings("service", settings or {})
+        self._service = Running(service, "order-service", {"SECURE_RPC_CONFIG": str(told)})
+        with ExitStack() as started:  # what was, where something else cannot be
+            started.callback(self._stop_service)
+            self._start_provider()
+            started.callback(self._stop_provider)
+            self._start_edge()
+            started.callback(lambda: self._edge.stop())  # noqa: PLW0108  # the one of then
+            self._started = started.pop_all()
 
     @contextmanager
     def edge_away(self) -> Iterator[None]:
         """End Envoy, and with it every connection of the page; it is back afterwards, at the same port."""
-        self._envoy.stop()
-        (self._into / "envoy" / "admin.txt").unlink()
+        self._edge.stop()
         try:
             yield
         finally:
@@ -90,27 +90,34 @@ class World:
 
     def stop(self) -> None:
         """End all of it."""
-        self._envoy.stop()
-        self._stop_provider()
-        self._files.stop()
+        self._started.close()
+
+    def _stop_service(self) -> None:
         assert self._service.stop() == 0
 
-    def _settings(self, changes: Mapping[str, Json]) -> Path:
+    def _settings(self, name: str, changes: Mapping[str, Json]) -> Path:
         settings = yaml.safe_load((self.folder / "config" / "dev.yaml").read_text(encoding="utf-8"))
         settings["authentication"]["issuers"][0]["leeway_seconds"] = 0  # a stream ends when its token does
         settings["audit"]["file"] = str(self.audit_file)
         settings["replay"]["file"] = str(self._into / "replay.db")
         for part, values in changes.items():
             settings[part] = settings.get(part, {}) | values
-        path = self._into / "settings.yaml"
+        path = self._into / f"{name}.yaml"
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return path
 
     def _start_edge(self) -> None:
-        (folder := self._into / "envoy").mkdir(exist_ok=True)
-        dev, files = self.folder / ".dev", self._files.server_address[1]
-        told = configuration(dev, self._edge_port, self._service.port, int(files), self.issuer)
-        self._envoy = Envoy(self._environment, told, folder)
+        self._edges += 1
+        values = {
+            "settings": str(self._settings("edge", {})),  # an edge knows of all that a service may have
+            "listen": f"127.0.0.1:{self._edge_port}",
+            "service": f"127.0.0.1:{self._service.port}",
+            "page_folder": str(self._into / "page"),
+            "origins": [],
+            "connect_to": [self.issuer],
+            "keys": {DEVELOPMENT: {"jwks_url": f"{self.issuer}/jwks", "ca_file": ".dev/ca.pem"}},
+        }
+        self._edge = Edge(self._environment, self.folder, self._into / f"edge-{self._edges}", values).ready()
 
     def _start_provider(self) -> None:
         command = ["node", "browser/dev/provider.mjs", "--page", self.url, "--seconds", str(TOKEN_SECONDS)]
