@@ -16,6 +16,7 @@ OWNED = (
     "tests/attack",
     "tests/support",
     "tests/proto",
+    "runbooks",
 )
 NOTE = Path(__file__).with_name("wall.sha256")
 

@@ -61,7 +61,9 @@ def build(application_module: str) -> typer.Typer:
 
     @app.command()
     def call(
-        method: Annotated[str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method.")] = "",
+        method: Annotated[
+            str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method; of health too.")
+        ] = "",
         config: Config = default_config,
         data: Annotated[list[str] | None, typer.Option(help="A request in JSON; several for a stream.")] = None,
         caller: Annotated[str, typer.Option("--as", help="Who calls; empty for a call without token.")] = "",
@@ -80,7 +82,8 @@ def build(application_module: str) -> typer.Typer:
             if caller:
                 issuer, who = development.token_issuer(settings, files), find_caller(load_callers(callers), caller)
                 source = lambda: issuer.token(who)  # noqa: E731
-            address, found = target or settings.listen.address, calling.find(methods, method)
+            address = target or settings.listen.address
+            found = calling.health_methods().get(method) or calling.find(methods, method)
             asked = calling.Ask(found, tuple(data or ()), address, settings.service.name)
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 

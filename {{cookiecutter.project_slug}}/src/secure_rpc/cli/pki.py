@@ -1,4 +1,4 @@
-"""The commands about certificates: pki init, status, rotate-ca, revoke, unrevoke."""
+"""The commands about certificates: pki init, renew, status, rotate-ca, revoke, unrevoke."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ def pki_commands() -> typer.Typer:
             settings = settings_module.load(config)
             made = development.prepare(settings, DevelopmentFiles(folder), renew=renew)
             typer.echo(f"development certificates {'made' if made else 'found'} in {folder}")
+
+    @pki.command("renew")
+    def pki_renew(config: Config = default_config, folder: Folder = development.FOLDER) -> None:
+        """Issue the server's and the developer's certificate anew, by the development CA that there is."""
+        with told_to_people():
+            development.renew(settings_module.load(config), DevelopmentFiles(folder))
+            typer.echo(f"new certificates of server and client in {folder}; what runs takes them up by itself")
 
     @pki.command("status")
     def pki_status(config: Config = default_config, folder: Folder = development.FOLDER) -> None:

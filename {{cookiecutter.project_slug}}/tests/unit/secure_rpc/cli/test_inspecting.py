@@ -186,3 +186,14 @@ def test_the_public_key_of_the_exchange_is_printed_and_no_more(config: Path, app
     [key] = json.loads(told.stdout)["keys"]
     assert (told.exit_code, key["x"]) == (0, ISSUER.jwks()["keys"][0]["x"])
     assert "d" not in key
+
+
+def test_what_was_signed_before_the_issuer_got_a_new_key_is_refused(application: Application, config: Path) -> None:
+    (config.parent / "issuer.key").write_bytes((config.parent / "key").read_bytes())
+    commands, old = build(application.build_chain.__module__), ISSUER.token(ALICE)
+    assert inspected(application, config, old)[0] == 0
+    options = ["--config", str(config), "--folder", str(config.parent)]
+    rotated = CliRunner().invoke(commands, ["token", "rotate-key", *options])
+    assert rotated.output.startswith(f"{ISSUER.issuer} signs by the key "), rotated.output
+    code, shown = inspected(application, config, old)
+    assert (code, ISSUER.key_id in rotated.output) == (1, False), shown

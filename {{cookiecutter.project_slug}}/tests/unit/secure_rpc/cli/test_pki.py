@@ -214,3 +214,14 @@ def test_what_is_shared_is_revoked_and_taken_back_in_the_store(machine: Machine,
     finally:
         store.kill()
     assert not (machine.folder / "deny.yaml").exists() or machine.revoked == []
+
+
+def test_certificates_are_renewed_and_the_authority_stays(machine: Machine) -> None:
+    before = [
+        x509.load_pem_x509_certificates((machine.folder / name).read_bytes()) for name in ("server.pem", "ca.pem")
+    ]
+    done = machine.run("renew")
+    assert (done.exit_code, "new certificates of server and client" in done.output) == (0, True)
+    after = [x509.load_pem_x509_certificates((machine.folder / name).read_bytes()) for name in ("server.pem", "ca.pem")]
+    assert (after[0][0] != before[0][0], after[0][1], after[1]) == (True, before[0][1], before[1])
+    assert machine.run("status").exit_code == 0

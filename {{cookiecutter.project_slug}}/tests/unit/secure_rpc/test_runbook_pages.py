@@ -1,0 +1,169 @@
+"""The runbooks are complete: a page for each alert and procedure, of one form, whose names and links exist."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import click
+import pytest
+import typer
+
+from secure_rpc.cli.main import build
+from secure_rpc.platform import Application
+from secure_rpc.telemetry.metrics import Metrics
+
+from support.runbooks import (
+    FOLDER,
+    GENERAL,
+    KINDS,
+    PROCEDURES,
+    SECTIONS,
+    SHELL,
+    Block,
+    alerts,
+    all_blocks,
+    blocks,
+    headings,
+    is_seen,
+    pages,
+    prose_of,
+    rules_of,
+    text_of,
+)
+
+OF_SUPERVISOR = {"secure_rpc_workers", "secure_rpc_workers_ready", "secure_rpc_worker_restarts_total"}
+OF_PROMETHEUS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
+METRIC = re.compile(r"(?<![\w:])(?:secure_rpc|grpc_server|process)_[a-z0-9_]+(?![\w./:])")
+RECORDED = re.compile(r"job:secure_rpc_\w+:bad_ratio_rate\w+")
+# of Prometheus and of modules, not of the service
+NO_METRICS = {"secure_rpc_"}
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+STEPS = {page for page in [*alerts(), *PROCEDURES]}
+
+
+def test_each_alert_and_each_procedure_has_a_page_and_nothing_else_has() -> None:
+    assert set(pages()) == {*alerts(), *PROCEDURES, *GENERAL}
+
+
+@pytest.mark.parametrize("page", sorted(STEPS))
+def test_a_page_has_its_sections_in_their_order(page: str) -> None:
+    title, *rest = headings(page)
+    assert title == (1, page)
+    assert [text for depth, text in rest if depth == 2] == SECTIONS
+    parts = re.split(r"(?m)^## .+$", text_of(page))[1:]
+    assert all(part.strip() for part in parts), "a section is empty"
+    for part in (parts[2], parts[3], parts[4]):  # diagnosis, mitigation, verify
+        assert re.search(r"(?m)^1\. ", part), "steps are numbered"
+    assert re.search(r"(?m)^ *```sh ", "".join(parts[2:5])), "there is a command"
+    assert "README.md" in parts[5], "escalation leads to who owns what"
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_the_page_of_an_alert_says_what_its_rule_says(alert: str) -> None:
+    rules = rules_of(alert)
+    meaning = text_of(alert).split("## Impact")[0]
+    for rule in rules:
+        labels = rule["labels"]
+        assert isinstance(labels, dict)
+        assert f"severity: {labels['severity']}" in meaning
+        assert f"for: {rule['for']}" in meaning
+    if len(rules) == 1:
+        named = set(METRIC.findall(str(rules[0]["expr"])))
+        assert {name.removesuffix("_bucket") for name in named} <= set(METRIC.findall(text_of(alert)))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in LINK.findall(prose_of(page)):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        leads_to = (FOLDER / path) if path else FOLDER / f"{page}.md"
+        assert leads_to.exists(), f"{page}: {target}"
+        if anchor:
+            known = re.findall(r"(?m)^#+ (.+)$", leads_to.read_text(encoding="utf-8"))
+            slugs = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in known}
+            assert anchor in slugs, f"{page}: {target}"
+
+
+def test_the_index_has_every_page_and_the_link_to_it() -> None:
+    assert {target for target in LINK.findall(text_of("README")) if "/" not in target and "#" not in target} >= {
+        f"{page}.md" for page in pages() if page != "README"
+    }
+
+
+def exposed() -> set[str]:
+    ends = ("total", "count", "bucket", "sum")
+    return {
+        name
+        for family in Metrics().registry.collect()
+        for name in (family.name, *(f"{family.name}_{end}" for end in ends))
+    } | OF_SUPERVISOR | OF_PROMETHEUS  # fmt: skip
+
+
+def test_every_metric_is_one_that_there_is() -> None:
+    known = exposed()
+    recorded = RECORDED.findall((FOLDER.parent / "observability/rules.yaml").read_text(encoding="utf-8"))
+    asked = {name for page in pages() for name in METRIC.findall(text_of(page))}
+    assert asked - known - NO_METRICS == set()
+    assert len(asked) > 30
+    for page in pages():
+        assert set(RECORDED.findall(text_of(page))) <= set(recorded)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_blocks_are_marked_as_what_they_are(page: str) -> None:
+    for block in blocks(page):
+        assert block.kind in KINDS, f"{block.place}: {block.kind!r} is none of {sorted(KINDS)}"
+
+
+def test_every_command_of_the_service_has_these_options(application: Application) -> None:
+    commands: click.Command = typer.main.get_command(build(application.build_chain.__module__))
+    count = 0
+    for block in all_blocks():
+        if not block.kind.startswith("sh "):
+            continue
+        for arguments in block.own_commands():
+            count += 1
+            parse(commands, arguments, block)
+    assert count > 80
+
+
+def parse(commands: click.Command, arguments: list[str], block: Block) -> None:
+    """Hold a command against what there is; raises where an option or a command is none."""
+    command, left = commands, arguments
+    while isinstance(command, click.Group):
+        assert left, f"{block.place}: {arguments}: a command is missing"
+        assert left[0] in command.commands, f"{block.place}: {arguments}: there is no {left[0]}"
+        command, left = command.commands[left[0]], left[1:]
+    try:
+        command.make_parser(click.Context(command)).parse_args([each for each in left if each != "$@"])
+    except click.UsageError as error:
+        pytest.fail(f"{block.place}: {arguments}: {error}")
+
+
+@pytest.mark.parametrize("block", [each for each in all_blocks() if each.kind.startswith("sh ")], ids=str)
+def test_a_block_is_shell(block: Block) -> None:
+    checked = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, ""), block.place
+
+
+def test_the_prepared_shell_is_shell() -> None:
+    for shell in filter(None, map(shutil.which, ("bash", "zsh"))):
+        checked = subprocess.run([shell, "-n", str(SHELL)], text=True, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("expected", "output", "missing"),
+    [
+        ("a ... c\n", "x\na b c\n", ""),
+        ("one\ntwo\n", "two\none\n", "two"),
+        ("ready\n", "", "ready"),
+        ("a.c\n", "abc\n", "a.c"),
+    ],
+)
+def test_what_is_seen_is_held_against_what_the_page_says(expected: str, output: str, missing: str) -> None:
+    assert is_seen(expected, output) == missing
