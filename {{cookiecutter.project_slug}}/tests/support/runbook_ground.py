@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ COPIED = ("config", "deploy", "observability", "policy", "runbooks")
 STEP_SECONDS = 120
 START_SECONDS = 30
 STRICT = "set -euo pipefail\n"
+MARK = "=== the next block"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,21 @@ class Practice:
             check=False,
         )
 
-    def follow(self, block: Block) -> None:
-        """Run a block.
+    def follow(self, blocks: Sequence[Block]) -> None:
+        """Run the blocks of a page, in one shell, as somebody would who follows it.
 
         Raises:
             AssertionError: a command failed, or something else is seen than the page says.
         """
-        done = self.run(block.text)
-        told = f"{block.place}:\n{block.text}\n--- it says\n{done.stdout}{done.stderr}"
-        assert done.returncode == 0, f"exit code {done.returncode}\n{told}\n--- the service\n{self.log()[-3000:]}"
-        missing = is_seen(block.seen, done.stdout + done.stderr)
-        assert not missing, f"the page says {missing!r}\n{told}"
+        done = self.run("".join(f"echo {MARK}\nexec 2>&1\n{block.text}" for block in blocks))
+        parts = done.stdout.split(f"{MARK}\n")[1:]
+        for block, output in zip(blocks, parts, strict=False):
+            told = f"{block.place}:\n{block.text}\n--- it says\n{output}"
+            ended = done.returncode if output is parts[-1] else 0
+            assert ended == 0, f"exit code {ended}\n{told}\n--- the service\n{self.log()[-3000:]}"
+            missing = is_seen(block.seen, output)
+            assert not missing, f"the page says {missing!r}\n{told}"
+        assert len(parts) == len(blocks), f"the shell ended early: {done.stdout}{done.stderr}"
 
     def log(self) -> str:
         """Return what the service has logged."""

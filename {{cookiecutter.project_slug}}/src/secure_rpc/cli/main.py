@@ -61,9 +61,7 @@ def build(application_module: str) -> typer.Typer:
 
     @app.command()
     def call(
-        method: Annotated[
-            str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method; of health too.")
-        ] = "",
+        method: Annotated[str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method.")] = "",
         config: Config = default_config,
         data: Annotated[list[str] | None, typer.Option(help="A request in JSON; several for a stream.")] = None,
         caller: Annotated[str, typer.Option("--as", help="Who calls; empty for a call without token.")] = "",

@@ -35,15 +35,13 @@ def calm(application: Application) -> Iterator[Practice]:
 
 @pytest.mark.parametrize("page", CALM)
 def test_what_a_page_looks_at_can_be_seen(calm: Practice, page: str) -> None:
-    for block in RUN[page]:
-        calm.follow(block)
+    calm.follow(RUN[page])
 
 
 @pytest.mark.parametrize("page", DESTRUCTIVE)
 def test_what_a_page_does_ends_as_it_says(application: Application, folder: Path, page: str) -> None:
     with practice(application, folder) as running:
-        for block in RUN[page]:
-            running.follow(block)
+        running.follow(RUN[page])
 
 
 def test_commands_are_run_at_all() -> None:

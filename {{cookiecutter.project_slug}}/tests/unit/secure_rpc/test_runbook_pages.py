@@ -40,7 +40,8 @@ RECORDED = re.compile(r"job:secure_rpc_\w+:bad_ratio_rate\w+")
 # of Prometheus and of modules, not of the service
 NO_METRICS = {"secure_rpc_"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-STEPS = {page for page in [*alerts(), *PROCEDURES]}
+SHELL_BLOCKS = [block for block in all_blocks() if block.kind.startswith("sh ")]
+STEPS = {*alerts(), *PROCEDURES}
 
 
 def test_each_alert_and_each_procedure_has_a_page_and_nothing_else_has() -> None:
@@ -122,9 +123,7 @@ def test_blocks_are_marked_as_what_they_are(page: str) -> None:
 def test_every_command_of_the_service_has_these_options(application: Application) -> None:
     commands: click.Command = typer.main.get_command(build(application.build_chain.__module__))
     count = 0
-    for block in all_blocks():
-        if not block.kind.startswith("sh "):
-            continue
+    for block in SHELL_BLOCKS:
         for arguments in block.own_commands():
             count += 1
             parse(commands, arguments, block)
@@ -144,9 +143,13 @@ def parse(commands: click.Command, arguments: list[str], block: Block) -> None:
         pytest.fail(f"{block.place}: {arguments}: {error}")
 
 
-@pytest.mark.parametrize("block", [each for each in all_blocks() if each.kind.startswith("sh ")], ids=str)
+@pytest.mark.parametrize(
+    "block", [each for each in all_blocks() if each.kind.startswith("sh ")], ids=lambda block: block.place
+)
 def test_a_block_is_shell(block: Block) -> None:
-    checked = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, check=False)
+    bash = shutil.which("bash")
+    assert bash, "bash is needed: the runbooks are for it"
+    checked = subprocess.run([bash, "-n"], input=block.text, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, ""), block.place
 
 

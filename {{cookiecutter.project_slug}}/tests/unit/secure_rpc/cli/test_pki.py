@@ -217,11 +217,13 @@ def test_what_is_shared_is_revoked_and_taken_back_in_the_store(machine: Machine,
 
 
 def test_certificates_are_renewed_and_the_authority_stays(machine: Machine) -> None:
-    before = [
-        x509.load_pem_x509_certificates((machine.folder / name).read_bytes()) for name in ("server.pem", "ca.pem")
-    ]
+    def certificates() -> list[list[x509.Certificate]]:
+        files = (machine.folder / "server.pem", machine.folder / "ca.pem")
+        return [x509.load_pem_x509_certificates(file.read_bytes()) for file in files]
+
+    before = certificates()
     done = machine.run("renew")
     assert (done.exit_code, "new certificates of server and client" in done.output) == (0, True)
-    after = [x509.load_pem_x509_certificates((machine.folder / name).read_bytes()) for name in ("server.pem", "ca.pem")]
+    after = certificates()
     assert (after[0][0] != before[0][0], after[0][1], after[1]) == (True, before[0][1], before[1])
     assert machine.run("status").exit_code == 0
