@@ -14,11 +14,13 @@ fi
 SERVICE=$(sed -n 's/^name = "\(.*\)"$/\1/p' pyproject.toml | head -n 1)
 CONFIG=${CONFIG:-${SECURE_RPC_CONFIG:-config/dev.yaml}}
 NAMESPACE=${NAMESPACE:-$(sed -n 's/^  namespace: //p' deploy/base/values.yaml)}
+TRUST_DOMAIN=$(sed -n 's/^  trust-domain: //p' deploy/base/values.yaml)
+ACCOUNT=$(sed -n 's/^  account: //p' deploy/base/values.yaml)
 PROMETHEUS=${PROMETHEUS:-}
 # where the pods have the settings; deploy/base/deployment.yaml mounts them there
 POD_CONFIG=/etc/$SERVICE/settings/settings.yaml
 PATH=$PWD/.venv/bin:$PATH
-export SERVICE CONFIG NAMESPACE PROMETHEUS POD_CONFIG PATH
+export SERVICE CONFIG NAMESPACE TRUST_DOMAIN ACCOUNT PROMETHEUS POD_CONFIG PATH
 export SECURE_RPC_CONFIG=$CONFIG # what the service's commands read where --config is not given
 
 if [ -x .venv/bin/python ]; then
@@ -77,4 +79,15 @@ each_pod() {
     echo "--- $_pod"
     kubectl -n "$NAMESPACE" exec "$_pod" -c service -- "$SERVICE" "$@" --config "$POD_CONFIG" </dev/null
   done
+}
+
+# evidence FOLDER: the audit log of each pod, its anchor and closed files, as one tar each; the image needs no tar
+evidence() {
+  mkdir -p "$1"
+  for _pod in $(pods); do
+    kubectl -n "$NAMESPACE" exec "$_pod" -c service -- python3 -c 'import sys, tarfile
+with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+    archive.add(sys.argv[1], "audit")' "/var/log/$SERVICE" </dev/null >"$1/${_pod#pod/}.tar"
+  done
+  ls -l "$1"
 }

@@ -27,11 +27,12 @@ SHORT = {"hpa": "horizontalpodautoscaler", "pdb": "poddisruptionbudget"}
 MADE_BY_OTHERS = {"pod", "event", "certificaterequest", "endpointslice", "replicaset", "node", "namespace", "pdb"}
 VALUED = {
     "-n", "-l", "-o", "-c", "-p", "-f", "--since", "--tail", "--type", "--timeout", "--from-file", "--dry-run",
-    "--replicas", "--to-revision", "--sort-by", "--field-selector", "--subresource", "--patch-file", "--for",
+    "--replicas", "--to-revision", "--sort-by", "--field-selector", "--subresource", "--patch-file", "--for", "--cert",
+    "--key",
 }  # fmt: skip
 VERBS = {
     "get", "describe", "logs", "exec", "patch", "apply", "create", "delete", "port-forward", "rollout", "scale", "wait",
-    "top", "diff", "annotate",
+    "top", "diff", "annotate", "config",
 }  # fmt: skip
 KUBECTL = re.compile(r"(?:^|[|;(]|&&)\s*kubectl (.*?)(?=\s(?:\||>>?|&&?|;|<)|\)|$)", re.MULTILINE)
 BLOCKS = [block for block in all_blocks() if block.kind == "sh cluster"]
@@ -60,6 +61,7 @@ def deployed() -> Deployed:
     for name in ("config", "policy"):  # from which deploy/ takes settings and policy
         [made] = yaml.safe_load(Path(name, "kustomization.yaml").read_text(encoding="utf-8"))["configMapGenerator"]
         found.objects.add(("configmap", made["name"]))
+    found.kinds |= {kind for kind, _ in found.objects}
     numbers = {values["grpc-port"], values["probe-port"], values["admin-port"]}
     found.ports["deployment"] = numbers
     found.labels = {f"app.kubernetes.io/name={values['service']}"}
@@ -124,14 +126,22 @@ def test_what_a_block_names_is_deployed(block: Block, deployed: Deployed, names:
         if verb == "rollout":
             assert rest.pop(0) in {"restart", "undo", "status", "history", "pause", "resume"}, f"{arguments}"
         if verb == "create":
-            assert rest[0] == "configmap", f"{block.place}: {arguments}"
-            rest = [f"configmap/{rest[1]}"]
+            assert rest[0] in {"configmap", "secret"}, f"{block.place}: {arguments}"
+            rest = [f"{rest[0]}/{rest[-1]}"]
+        if verb == "wait":
+            assert options.get("--timeout"), f"{block.place}: nothing waits for ever"
+        if verb == "annotate":
+            rest = rest[:1]
+        if verb == "config":
+            rest = []
         if options.get("-l"):
             assert options["-l"] in deployed.labels, f"{block.place}: {options['-l']}"
         if options.get("-c"):
             assert options["-c"] in deployed.containers, f"{block.place}: {options['-c']}"
         for target in rest:
             check(target, namespace, block, deployed, names)
+    for name in re.findall(r"\bcmctl renew (\S+)", block.text):
+        assert ("certificate", name) in deployed.objects, f"{block.place}: {name}"
 
 
 def check(target: str, namespace: str, block: Block, deployed: Deployed, names: dict[str, str]) -> None:
@@ -154,7 +164,7 @@ def check(target: str, namespace: str, block: Block, deployed: Deployed, names: 
 def test_there_are_blocks_and_each_asks_the_cluster() -> None:
     assert len(BLOCKS) > 40
     for block in BLOCKS:
-        own = re.search(r"\b(in_pod|each_pod|pods|cmctl|kubectl|make manifests)\b", block.text)
+        own = re.search(r"\b(in_pod|each_pod|pods|cmctl|kubectl|evidence|make manifests)\b", block.text)
         assert own, f"{block.place}: asks no cluster"
 
 
@@ -167,6 +177,7 @@ def test_there_are_blocks_and_each_asks_the_cluster() -> None:
         'kubectl -n "$NAMESPACE" port-forward "deployment/$SERVICE" 8080:9999',
         "kubectl -n elsewhere get secret/redis",
         "kubectl get secret/redis",
+        'cmctl renew servr -n "$NAMESPACE"',
         'kubectl -n "$NAMESPACE" get thingies',
         'kubectl -n "$NAMESPACE" obliterate secret/redis',
     ],
