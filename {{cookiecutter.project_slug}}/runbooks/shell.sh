@@ -1,8 +1,8 @@
 # What the commands of the runbooks need. Source it in bash or zsh, in the folder of the service:
 #
 #   . runbooks/shell.sh                        # the service of this machine, by config/dev.yaml
-#   CONFIG=other.yaml . runbooks/shell.sh      # by other settings
-#   PROMETHEUS=http://127.0.0.1:9090 . runbooks/shell.sh   # `metric` asks Prometheus, for what runs in a cluster
+#   export CONFIG=other.yaml                   # before that: by other settings
+#   export PROMETHEUS=http://127.0.0.1:9090    # `metric` asks Prometheus, for what runs in a cluster
 #
 # shellcheck shell=bash
 

@@ -147,3 +147,8 @@ def is_seen(expected: str, output: str) -> str:
         if not any(pattern.search(each) for each in left):
             return line
     return ""
+
+
+# what is run of each page, and the pages that change something
+RUN = {page: [block for block in blocks(page) if block.is_run] for page in pages()}
+DESTRUCTIVE = [page for page, found in RUN.items() if any("destructive" in block.kind for block in found)]

@@ -35,6 +35,7 @@ VERBS = {
     "top", "diff", "annotate", "config",
 }  # fmt: skip
 KUBECTL = re.compile(r"(?:^|[|;(]|&&)\s*kubectl (.*?)(?=\s(?:\||>>?|&&?|;|<)|\)|$)", re.MULTILINE)
+LABEL = "none given"
 BLOCKS = [block for block in all_blocks() if block.kind == "sh cluster"]
 
 
@@ -120,28 +121,28 @@ def test_what_a_block_names_is_deployed(block: Block, deployed: Deployed, names:
     for arguments in kubectl(block):
         filled = [each.replace("$SERVICE", names["$SERVICE"]) for each in arguments]
         alone, options = read([each.replace("$NAMESPACE", names["$NAMESPACE"]) for each in filled])
-        namespace = options.get("-n", "")
         verb, *rest = alone
         assert verb in VERBS, f"{block.place}: {arguments}"
-        if verb == "rollout":
-            assert rest.pop(0) in {"restart", "undo", "status", "history", "pause", "resume"}, f"{arguments}"
-        if verb == "create":
-            assert rest[0] in {"configmap", "secret"}, f"{block.place}: {arguments}"
-            rest = [f"{rest[0]}/{rest[-1]}"]
-        if verb == "wait":
-            assert options.get("--timeout"), f"{block.place}: nothing waits for ever"
-        if verb == "annotate":
-            rest = rest[:1]
-        if verb == "config":
-            rest = []
-        if options.get("-l"):
-            assert options["-l"] in deployed.labels, f"{block.place}: {options['-l']}"
-        if options.get("-c"):
-            assert options["-c"] in deployed.containers, f"{block.place}: {options['-c']}"
-        for target in rest:
-            check(target, namespace, block, deployed, names)
+        assert verb != "wait" or options.get("--timeout"), f"{block.place}: nothing waits for ever"
+        assert options.get("-l", LABEL) in deployed.labels | {LABEL}, f"{block.place}: {options['-l']}"
+        assert options.get("-c", "service") in deployed.containers, f"{block.place}: {options['-c']}"
+        for target in targets(verb, rest):
+            check(target, options.get("-n", ""), block, deployed, names)
     for name in re.findall(r"\bcmctl renew (\S+)", block.text):
         assert ("certificate", name) in deployed.objects, f"{block.place}: {name}"
+
+
+def targets(verb: str, rest: list[str]) -> list[str]:
+    """Return what a command names, by kind and name, of what stands behind its verb."""
+    if verb == "rollout":
+        assert rest[0] in {"restart", "undo", "status", "history"}, rest
+        return rest[1:]
+    if verb == "create":  # configmap NAME, secret tls NAME
+        assert rest[0] in {"configmap", "secret"}, rest
+        return [f"{rest[0]}/{rest[-1]}"]
+    if verb == "config":
+        return []
+    return rest[:1] if verb == "annotate" else rest
 
 
 def check(target: str, namespace: str, block: Block, deployed: Deployed, names: dict[str, str]) -> None:
