@@ -24,6 +24,7 @@ from secure_rpc.testing.service import merged
 
 from support.processes import module_of
 from support.runbooks import SHELL, Block, is_seen
+from support.target import CALLERS
 
 COPIED = ("config", "deploy", "observability", "policy", "runbooks")
 STEP_SECONDS = 120
@@ -125,6 +126,7 @@ def _copy(folder: Path) -> None:
     (folder / "build").mkdir()
     (folder / ".dev").mkdir(mode=0o700)
     _checkpoint_key(folder / ".dev")
+    (folder / "config/dev_callers.yaml").write_text(CALLERS, encoding="utf-8")  # alice is there, whoever else is not
     config = folder / "config/dev.yaml"
     data = read_yaml(config).data
     data.get("replay", {}).pop("file", None)  # the store remembers

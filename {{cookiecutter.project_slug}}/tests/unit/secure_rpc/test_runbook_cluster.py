@@ -32,7 +32,7 @@ VALUED = {
 }  # fmt: skip
 VERBS = {
     "get", "describe", "logs", "exec", "patch", "apply", "create", "delete", "port-forward", "rollout", "scale", "wait",
-    "top", "diff", "annotate", "config",
+    "top", "diff", "annotate", "config", "set",
 }  # fmt: skip
 KUBECTL = re.compile(r"(?:^|[|;(]|&&)\s*kubectl (.*?)(?=\s(?:\||>>?|&&?|;|<)|\)|$)", re.MULTILINE)
 LABEL = "none given"
@@ -142,6 +142,9 @@ def targets(verb: str, rest: list[str]) -> list[str]:
         return [f"{rest[0]}/{rest[-1]}"]
     if verb == "config":
         return []
+    if verb == "set":
+        assert rest[0] == "env", rest
+        return rest[1:2]
     return rest[:1] if verb == "annotate" else rest
 
 
