@@ -168,7 +168,7 @@ def check(target: str, namespace: str, block: Block, deployed: Deployed, names: 
 def test_there_are_blocks_and_each_asks_the_cluster() -> None:
     assert len(BLOCKS) > 40
     for block in BLOCKS:
-        own = re.search(r"\b(in_pod|each_pod|pods|cmctl|kubectl|evidence|make manifests)\b", block.text)
+        own = re.search(r"\b(in_pod|each_pod|pods|cmctl|kubectl|evidence|make manifests|curl)\b", block.text)
         assert own, f"{block.place}: asks no cluster"
 
 

@@ -65,7 +65,7 @@ def test_a_page_has_its_sections_in_their_order(page: str) -> None:
 @pytest.mark.parametrize("alert", alerts())
 def test_the_page_of_an_alert_says_what_its_rule_says(alert: str) -> None:
     rules = rules_of(alert)
-    meaning = text_of(alert).split("## Impact")[0]
+    meaning = " ".join(text_of(alert).split("## Impact")[0].split())
     for rule in rules:
         labels = rule["labels"]
         assert isinstance(labels, dict)

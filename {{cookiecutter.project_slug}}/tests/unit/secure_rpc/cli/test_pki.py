@@ -192,6 +192,14 @@ def test_what_was_revoked_can_be_taken_back(machine: Machine) -> None:
     assert [entry.name for entry in machine.revoked] == ["bob"]
 
 
+def test_everybody_of_an_issuer_is_revoked_and_that_is_said(machine: Machine) -> None:
+    said = machine.run("revoke", "--subject", "*")
+    assert said.output == f"everybody of {ISSUER} is on {machine.folder}/deny.yaml\n"
+    assert machine.revoked == [Entry("subject", ISSUER, "*", FOR_EVER)]
+    assert machine.run("unrevoke", "--subject", "*").output.startswith(f"everybody of {ISSUER} is taken from ")
+    assert machine.revoked == []
+
+
 def test_what_is_shared_is_revoked_and_taken_back_in_the_store(machine: Machine, tmp_path: Path) -> None:
     said = machine.run("revoke", "--subject", "alice", "--shared")
     assert (said.exit_code, "state: is not set" in said.output) == (EX_CONFIG, True)
