@@ -27,7 +27,7 @@ from support.runbooks import SHELL, Block, is_seen
 from support.target import CALLERS
 
 COPIED = ("config", "deploy", "observability", "policy", "runbooks")
-STEP_SECONDS = 120
+PAGE_SECONDS = 150
 START_SECONDS = 30
 STRICT = "set -euo pipefail\n"
 MARK = "=== the next block"
@@ -58,7 +58,7 @@ class Practice:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=STEP_SECONDS,
+            timeout=PAGE_SECONDS,
             check=False,
         )
 
