@@ -17,6 +17,7 @@ OWNED = (
     "tests/support",
     "tests/proto",
     "checklists",
+    "runbooks",
 )
 NOTE = Path(__file__).with_name("wall.sha256").relative_to(ROOT)
 

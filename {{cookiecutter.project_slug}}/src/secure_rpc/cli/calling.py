@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health
 from grpc_status import rpc_status
 from rich.console import Console
 
@@ -61,6 +62,12 @@ def methods_of(application: Application) -> dict[str, MethodDescriptor]:
         for service in recorder.services
         for method in pool.FindServiceByName(service).methods
     }
+
+
+def health_methods() -> dict[str, MethodDescriptor]:
+    """Return the methods of gRPC's health service, which every server has, by path."""
+    service = descriptor_pool.Default().FindServiceByName(health.SERVICE_NAME)
+    return {f"/{health.SERVICE_NAME}/{method.name}": method for method in service.methods}
 
 
 def show_methods(methods: Mapping[str, MethodDescriptor]) -> None:

@@ -1,4 +1,4 @@
-"""The commands about tokens: token new, token inspect, token jwks."""
+"""The commands about tokens: token new, token rotate-key, token inspect, token jwks."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def token_commands() -> typer.Typer:
         with told_to_people():
             issuer = development.token_issuer(settings_module.load(config), development.DevelopmentFiles(folder))
             typer.echo(issuer.token(find_caller(load_callers(callers), caller)))
+
+    @token.command("rotate-key")
+    def token_rotate_key(config: Config = default_config, folder: Folder = development.FOLDER) -> None:
+        """Give the development issuer a new key: what the old one signed is refused as soon as services notice."""
+        with told_to_people():
+            made = development.replace_token_key(settings_module.load(config), development.DevelopmentFiles(folder))
+            typer.echo(f"{made.issuer} signs by the key {made.key_id}; the key before is in no JWKS any more")
 
     @token.command("inspect")
     def token_inspect(config: Config = default_config) -> None:

@@ -13,8 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from secure_rpc import errors
+from secure_rpc.identity import deny_list
 from secure_rpc.identity import token as tokens
+from secure_rpc.identity.deny_list import DenyList
 from secure_rpc.identity.issuer import Issuer
+from secure_rpc.identity.revocation import Revoked
 from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.settings import Settings
 
@@ -33,10 +36,16 @@ class Check(NamedTuple):
 
 
 async def inspect(settings: Settings, text: str) -> bool:
-    """Print what a token says and whether it would be accepted; return whether it would."""
+    """Print what a token says and whether it would be accepted; return whether it would.
+
+    Raises:
+        ConfigurationError: the deny-list of the settings is not sound.
+    """
+    revoked = _revoked(settings)
     verifier = TokenVerifier(settings.authentication.issuers)
     try:
         token = await verifier.verify(text)
+        revoked.check_user(token.issuer.issuer, token.subject, str(token.claims.get("jti", "")))
         verdict = ""
     except errors.StatusError as error:
         token, verdict = None, error.recorded_reason
@@ -58,7 +67,16 @@ async def inspect(settings: Settings, text: str) -> bool:
         f"tenants {_list(token.tenants)}, groups {_list(token.groups)}, roles {_list(token.roles)}{bound}",
         markup=True,
     )
+    if settings.state is not None:
+        out.print("  unless it is on the list of revocations that all replicas share, which is not looked at here")
     return True
+
+
+def _revoked(settings: Settings) -> Revoked:
+    """Return what the deny-list of the settings says; what is not there yet revokes nothing."""
+    file = settings.revocation.deny_list_file
+    listed = deny_list.read(file) if file is not None and file.exists() else ()
+    return Revoked(DenyList(each.entry() for each in listed))
 
 
 def _checks(issuers: tuple[Issuer, ...], text: str) -> Iterator[Check]:

@@ -93,7 +93,8 @@ def build(application_module: str) -> typer.Typer:
             if caller:
                 issuer, who = development.token_issuer(settings, files), find_caller(load_callers(callers), caller)
                 source = lambda: issuer.token(who)  # noqa: E731
-            address, found = target or settings.listen.address, calling.find(methods, method)
+            address = target or settings.listen.address
+            found = calling.health_methods().get(method) or calling.find(methods, method)
             asked = calling.Ask(found, tuple(data or ()), address, settings.service.name)
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 

@@ -1,4 +1,4 @@
-"""The commands about certificates: pki init, status, rotate-ca, revoke, unrevoke."""
+"""The commands about certificates: pki init, renew, status, rotate-ca, revoke, unrevoke."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 3.0  # a person waits longer for the store than a call does
 
 Serial = Annotated[str, typer.Option(help="Of a certificate, hexadecimal.")]
 SpiffeId = Annotated[str, typer.Option(help="Of a workload.")]
-Subject = Annotated[str, typer.Option(help="Of an issuer's tokens.")]
+Subject = Annotated[str, typer.Option(help='Of an issuer\'s tokens; "*" for everybody, in an emergency.')]
 TokenId = Annotated[str, typer.Option(help="The `jti` of an issuer's token.")]
 IssuerOption = Annotated[str, typer.Option(help="Of the certificate or the token; the only one if empty.")]
 Shared = Annotated[bool, typer.Option("--shared", help="On the list that all replicas share, not in a file.")]
@@ -52,6 +52,13 @@ def pki_commands() -> typer.Typer:
             settings = settings_module.load(config)
             made = development.prepare(settings, DevelopmentFiles(folder), renew=renew)
             typer.echo(f"development certificates {'made' if made else 'found'} in {folder}")
+
+    @pki.command("renew")
+    def pki_renew(config: Config = default_config, folder: Folder = development.FOLDER) -> None:
+        """Issue the server's and the developer's certificate anew, by the development CA that there is."""
+        with told_to_people():
+            development.renew(settings_module.load(config), DevelopmentFiles(folder))
+            typer.echo(f"new certificates of server and client in {folder}; what runs takes them up by itself")
 
     @pki.command("status")
     def pki_status(config: Config = default_config, folder: Folder = development.FOLDER) -> None:
@@ -95,7 +102,7 @@ def pki_commands() -> typer.Typer:
             else:
                 place = str(_deny_list(settings))
                 is_new = deny_list.revoke(_deny_list(settings), revocation)
-            typer.echo(f"{_name_of(named)} {'is' if is_new else 'was already'} on {place}")
+            typer.echo(f"{_name_of(revocation)} {'is' if is_new else 'was already'} on {place}")
 
     @pki.command("unrevoke")
     def pki_unrevoke(
@@ -119,13 +126,15 @@ def pki_commands() -> typer.Typer:
             else:
                 place = str(_deny_list(settings))
                 was_there = deny_list.take_back(_deny_list(settings), revocation)
-            typer.echo(f"{_name_of(named)} {'is taken from' if was_there else 'was not on'} {place}")
+            typer.echo(f"{_name_of(revocation)} {'is taken from' if was_there else 'was not on'} {place}")
 
     return pki
 
 
-def _name_of(named: Mapping[str, str]) -> str:
-    return " ".join(name for name in named.values() if name)
+def _name_of(revocation: Revocation) -> str:
+    if revocation.subject == deny_list.EVERYBODY:
+        return f"everybody of {revocation.issuer}"
+    return revocation.entry().name
 
 
 def _revocation(settings: Settings, folder: Path, said: Mapping[str, object], command: str) -> Revocation:

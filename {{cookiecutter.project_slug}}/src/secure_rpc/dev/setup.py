@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,11 +72,7 @@ def prepare(settings: Settings, files: DevelopmentFiles, *, renew: bool = False)
     issuers = settings.authentication.issuers
     wanted = [settings.tls.certificate_file, settings.tls.key_file, settings.tls.client_ca_file]
     wanted += [issuer.jwks_file for issuer in issuers if issuer.jwks_file]
-    for file in wanted:
-        if not files.has(file):
-            raise ConfigurationError(
-                f"{file} is not in {files.folder}: only development files are made; name others in the settings"
-            )
+    _check_are_ours(wanted, files)
     needed = [*wanted, files.ca_certificate, files.ca_key, files.client_certificate, files.client_key]
     needed += [files.intermediate_certificate, files.intermediate_key, files.edge_certificate, files.edge_key]
     own = _own_issuer(settings, files)
@@ -98,6 +95,34 @@ def prepare(settings: Settings, files: DevelopmentFiles, *, renew: bool = False)
     if own and own.jwks_file:
         TokenIssuer(own.issuer, own.audiences[0]).save(files.issuer_key, own.jwks_file)
     return True
+
+
+def renew(settings: Settings, files: DevelopmentFiles) -> None:
+    """Have the CA that there is issue the certificates of the server and of the developer's client anew.
+
+    Raises:
+        ConfigurationError: there is no such CA, or the files are not ours to make.
+    """
+    _check_are_ours((settings.tls.certificate_file, settings.tls.key_file), files)
+    if not files.intermediate_key.exists():
+        raise ConfigurationError(f"{files.intermediate_key} is not there; make a CA by `pki init`")
+    issue_leaves(settings, files, Authority.load(files.intermediate_certificate, files.intermediate_key))
+
+
+def replace_token_key(settings: Settings, files: DevelopmentFiles) -> TokenIssuer:
+    """Have the development issuer sign by a new key: what the old one signed counts no more.
+
+    Returns:
+        the issuer.
+
+    Raises:
+        ConfigurationError: the settings name no issuer that is ours to play.
+    """
+    before, own = token_issuer(settings, files), _own_issuer(settings, files)
+    made = TokenIssuer(before.issuer, before.audience)
+    if own and own.jwks_file:
+        made.save(files.issuer_key, own.jwks_file)
+    return made
 
 
 def new_authorities(settings: Settings) -> tuple[Authority, Authority]:
@@ -129,6 +154,14 @@ def token_issuer(settings: Settings, files: DevelopmentFiles) -> TokenIssuer:
             f"authentication.issuers: none has its jwks_file in {files.folder}; no token can be made"
         )
     return TokenIssuer.load(issuer.issuer, issuer.audiences[0], files.issuer_key)
+
+
+def _check_are_ours(wanted: Iterable[Path], files: DevelopmentFiles) -> None:
+    for file in wanted:
+        if not files.has(file):
+            raise ConfigurationError(
+                f"{file} is not in {files.folder}: only development files are made; name others in the settings"
+            )
 
 
 def _own_issuer(settings: Settings, files: DevelopmentFiles) -> Issuer | None:

@@ -23,6 +23,7 @@ from secure_rpc.configuration import ConfigurationError, Section, explain, read_
 
 HEADER = "# What is revoked, and no longer counts from the moment this file is written; docs/certificates.md\n"
 FOR_EVER = float("inf")
+EVERYBODY = "*"  # as a subject: all that the issuer has vouched for
 
 
 class Entry(NamedTuple):
@@ -38,7 +39,7 @@ class Revocation(Section):
     """One credential, or all of one holder."""
 
     spiffe_id: str = ""  # a workload's, whatever certificate it shows
-    subject: str = ""  # of the issuer's tokens; "api-key" is the issuer of API keys
+    subject: str = ""  # of the issuer's tokens, "*" for all of them; "api-key" is the issuer of API keys
     token_id: str = ""  # the `jti` of the issuer's token
     serial: str = ""  # of the issuer's certificate, in hexadecimal digits
     issuer: str = ""  # the `iss` of the token, or the name of the certificate's issuer, such as "CN=our CA"

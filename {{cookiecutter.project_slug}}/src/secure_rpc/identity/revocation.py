@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 from secure_rpc import errors
 from secure_rpc.identity.certificate import Certificate
 from secure_rpc.identity.crl import Crl
-from secure_rpc.identity.deny_list import DenyList
+from secure_rpc.identity.deny_list import EVERYBODY, DenyList
 
 OnChange: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -138,6 +138,8 @@ class Revoked:
             raise _refused("TOKEN_REVOKED")
         if has("subject", issuer, subject, now):
             raise _refused("SUBJECT_REVOKED")
+        if has("subject", issuer, EVERYBODY, now):
+            raise _refused("ISSUER_REVOKED")
 
 
 def _refused(recorded_reason: str) -> errors.Unauthenticated:

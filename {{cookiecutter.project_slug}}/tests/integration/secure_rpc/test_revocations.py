@@ -17,7 +17,7 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from secure_rpc.dev.authority import Leaf, client_request
-from secure_rpc.identity.deny_list import Revocation, revoke
+from secure_rpc.identity.deny_list import Revocation, revoke, take_back
 from secure_rpc.platform import Application
 
 from probe.v1 import probe_pb2 as pb
@@ -97,6 +97,25 @@ async def test_a_revoked_credential_is_refused_its_stream_ends_and_nobody_elses_
         assert await thief.ask() == refused
         assert await other.is_answered()
         assert await other.ask() == ("OK", "", "")
+
+
+async def test_in_an_emergency_everybody_of_an_issuer_is_refused_and_comes_back(target: Target) -> None:
+    listed = target.service.server.settings.revocation.deny_list_file
+    assert listed is not None
+    everybody = Revocation(subject="*", issuer=ISSUER)
+    async with (
+        caller(target, target.leaf("one")) as alice,
+        caller(target, target.leaf("two"), "bob") as bob,
+    ):
+        assert revoke(listed, everybody)
+        refused = ("UNAUTHENTICATED", "CREDENTIAL_REVOKED", "ISSUER_REVOKED")
+        for each in (alice, bob):
+            assert await each.end_of_stream() == refused
+            assert await each.ask() == refused
+        revocations = target.service.server.platform._trust.revocations
+        assert take_back(listed, everybody)
+        assert await revocations.reload([listed])
+        assert await alice.ask() == ("OK", "", "")
 
 
 async def test_a_deny_list_that_is_wrong_or_gone_leaves_revoked_what_was(

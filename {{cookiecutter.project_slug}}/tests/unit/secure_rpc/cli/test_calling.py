@@ -66,3 +66,9 @@ async def test_a_second_request_for_a_method_that_takes_one_is_told(
     unary = next(method for method in calling.methods_of(application).values() if not method.client_streaming)
     with pytest.raises(ConfigurationError, match="takes one request, but --data was given 2 times"):
         await calling.call(Ask(unary, ("{}", "{}"), service.target), service.files, None)
+
+
+def test_health_is_called_by_its_path_and_not_listed(application: Application) -> None:
+    paths = {f"/grpc.health.v1.Health/{name}" for name in ("Check", "List", "Watch")}
+    assert set(calling.health_methods()) == paths
+    assert paths.isdisjoint(calling.methods_of(application))

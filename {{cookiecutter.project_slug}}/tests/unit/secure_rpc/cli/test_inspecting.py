@@ -186,3 +186,43 @@ def test_the_public_key_of_the_exchange_is_printed_and_no_more(config: Path, app
     [key] = json.loads(told.stdout)["keys"]
     assert (told.exit_code, key["x"]) == (0, ISSUER.jwks()["keys"][0]["x"])
     assert "d" not in key
+
+
+def test_what_was_signed_before_the_issuer_got_a_new_key_is_refused(application: Application, config: Path) -> None:
+    (config.parent / "issuer.key").write_bytes((config.parent / "key").read_bytes())
+    commands, old = build(application.build_chain.__module__), ISSUER.token(ALICE)
+    assert inspected(application, config, old)[0] == 0
+    options = ["--config", str(config), "--folder", str(config.parent)]
+    rotated = CliRunner().invoke(commands, ["token", "rotate-key", *options])
+    assert rotated.output.startswith(f"{ISSUER.issuer} signs by the key "), rotated.output
+    code, shown = inspected(application, config, old)
+    assert (code, ISSUER.key_id in rotated.output) == (1, False), shown
+
+
+@pytest.mark.parametrize(
+    ("revoked", "told"),
+    [
+        ({"subject": "alice"}, "refused: SUBJECT_REVOKED"),
+        ({"token_id": "one"}, "refused: TOKEN_REVOKED"),
+        ({"subject": "bob"}, "accepted: alice"),
+        ({"subject": "alice", "until": "2000-01-01"}, "accepted: alice"),
+    ],
+)
+def test_what_the_deny_list_revokes_would_be_refused(
+    application: Application, config: Path, revoked: dict[str, str], told: str
+) -> None:
+    listed = config.parent / "deny.yaml"
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps(settings | {"revocation": {"deny_list_file": str(listed)}}))
+    token = ISSUER.token(ALICE, jti="one")
+    assert verdict(inspected(application, config, token)[1]).startswith("accepted: alice")
+    listed.write_text(json.dumps({"version": 1, "revoked": [{"issuer": ISSUER.issuer, **revoked}]}))
+    code, shown = inspected(application, config, token)
+    assert (code, verdict(shown).startswith(told)) == (int("refused" in told), True), shown
+
+
+def test_a_list_that_all_replicas_share_is_said_not_to_be_looked_at(application: Application, config: Path) -> None:
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps(settings | {"state": {"embedded": True, "folder": str(config.parent / "state")}}))
+    code, shown = inspected(application, config, ISSUER.token(ALICE))
+    assert (code, "all replicas share, which is not looked at here" in shown) == (0, True)

@@ -192,6 +192,14 @@ def test_what_was_revoked_can_be_taken_back(machine: Machine) -> None:
     assert [entry.name for entry in machine.revoked] == ["bob"]
 
 
+def test_everybody_of_an_issuer_is_revoked_and_that_is_said(machine: Machine) -> None:
+    said = machine.run("revoke", "--subject", "*")
+    assert said.output == f"everybody of {ISSUER} is on {machine.folder}/deny.yaml\n"
+    assert machine.revoked == [Entry("subject", ISSUER, "*", FOR_EVER)]
+    assert machine.run("unrevoke", "--subject", "*").output.startswith(f"everybody of {ISSUER} is taken from ")
+    assert machine.revoked == []
+
+
 def test_what_is_shared_is_revoked_and_taken_back_in_the_store(machine: Machine, tmp_path: Path) -> None:
     said = machine.run("revoke", "--subject", "alice", "--shared")
     assert (said.exit_code, "state: is not set" in said.output) == (EX_CONFIG, True)
@@ -214,3 +222,16 @@ def test_what_is_shared_is_revoked_and_taken_back_in_the_store(machine: Machine,
     finally:
         store.kill()
     assert not (machine.folder / "deny.yaml").exists() or machine.revoked == []
+
+
+def test_certificates_are_renewed_and_the_authority_stays(machine: Machine) -> None:
+    def certificates() -> list[list[x509.Certificate]]:
+        files = (machine.folder / "server.pem", machine.folder / "ca.pem")
+        return [x509.load_pem_x509_certificates(file.read_bytes()) for file in files]
+
+    before = certificates()
+    done = machine.run("renew")
+    assert (done.exit_code, "new certificates of server and client" in done.output) == (0, True)
+    after = certificates()
+    assert (after[0][0] != before[0][0], after[0][1], after[1]) == (True, before[0][1], before[1])
+    assert machine.run("status").exit_code == 0

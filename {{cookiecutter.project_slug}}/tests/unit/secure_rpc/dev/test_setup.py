@@ -11,7 +11,9 @@ from cryptography import x509
 
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, Request
-from secure_rpc.dev.setup import DevelopmentFiles, prepare, token_issuer
+from secure_rpc.dev.issuer import Caller
+from secure_rpc.dev.setup import DevelopmentFiles, prepare, renew, replace_token_key, token_issuer
+from secure_rpc.errors import Unauthenticated
 from secure_rpc.identity.tokens import TokenVerifier
 from secure_rpc.settings import Settings
 from secure_rpc.tls import credentials
@@ -153,3 +155,40 @@ def test_without_an_issuer_no_token_can_be_made(files: DevelopmentFiles) -> None
     assert not prepare(settings, files)
     with pytest.raises(ConfigurationError, match=r"authentication.issuers: is empty; no token can be made"):
         token_issuer(settings, files)
+
+
+def test_certificates_are_renewed_by_the_authority_that_there_is(files: DevelopmentFiles) -> None:
+    settings = settings_in(files.folder)
+    prepare(settings, files)
+    before = contents(files.folder)
+    renew(settings, files)
+    after = contents(files.folder)
+    assert {name for name in before if after[name] != before[name]} == {
+        "server.pem",
+        "server.key",
+        "client.pem",
+        "client.key",
+    }
+    assert set(after) == set(before)
+    credentials.load(server_files(settings))
+
+
+def test_nothing_is_renewed_without_an_authority_of_ours_or_in_files_of_others(files: DevelopmentFiles) -> None:
+    settings = settings_in(files.folder)
+    with pytest.raises(ConfigurationError, match="make a CA by `pki init`"):
+        renew(settings, files)
+    with pytest.raises(ConfigurationError, match="only development files are made"):
+        renew(settings_in(files.folder.parent / "elsewhere"), files)
+
+
+async def test_a_token_of_the_key_before_is_believed_no_more(files: DevelopmentFiles) -> None:
+    settings = settings_in(files.folder)
+    prepare(settings, files)
+    caller = Caller(subject="alice")
+    old = token_issuer(settings, files).token(caller)
+    assert replace_token_key(settings, files).key_id == token_issuer(settings, files).key_id
+    verifier = TokenVerifier(settings.authentication.issuers)
+    with pytest.raises(Unauthenticated):
+        await verifier.verify(old)
+    assert (await verifier.verify(token_issuer(settings, files).token(caller))).subject == "alice"
+    await verifier.close()

@@ -93,6 +93,16 @@ def test_users_are_found_by_token_and_by_subject_of_their_issuer() -> None:
     NothingRevoked().check_user(ISSUER, "mallory", "x")
 
 
+def test_all_that_an_issuer_vouches_for_can_be_revoked_and_nothing_of_another_is() -> None:
+    revoked = Revoked(DenyList([Entry("subject", ISSUER, "*", 100.0)]), clock=lambda: 99.0)
+    for subject in ("alice", "*"):
+        with pytest.raises(errors.Unauthenticated) as caught:
+            revoked.check_user(ISSUER, subject, "")
+        assert caught.value.reason == "CREDENTIAL_REVOKED"
+    revoked.check_user("https://other.example", "alice", "")
+    Revoked(DenyList([Entry("subject", ISSUER, "*", 100.0)]), clock=lambda: 100.0).check_user(ISSUER, "alice", "")
+
+
 async def test_the_subject_of_an_api_key_is_found_too(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
     text, entry = new_key("ci", datetime.now(UTC) + timedelta(days=1), (), ())
