@@ -16,6 +16,11 @@ from secure_rpc.workers.process import Worker
 ANSWER_SECONDS = 0.5  # for a worker to say whether it is ready; probes give us a second
 NUMBERS_SECONDS = 2.0  # to say its numbers; those that it said last stand in for them
 HUNG_SECONDS = 10.0  # without an answer
+# How workers end; each is counted from 0 on: Prometheus sees no increase in what begins at 1
+CAUSES = (
+    "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGTERM", "exit_0", "exit_1", "exit_70", "exit_78",
+)  # fmt: skip
+OTHER = "other"
 
 
 class Report:
@@ -38,6 +43,8 @@ class Report:
             ("cause",),
             registry=self._registry,
         )
+        for cause in (*CAUSES, OTHER):
+            self._restarts.labels(cause)
         self._gone: Snapshot = []
 
     def listen(self, exposure: Exposure, workers: int) -> tuple[int, int]:
@@ -64,7 +71,7 @@ class Report:
 
     def count_restart(self, cause: str) -> None:
         """Count a worker that ended unasked."""
-        self._restarts.labels(cause).inc()
+        self._restarts.labels(cause if cause in CAUSES else OTHER).inc()
 
     def keep_what_counts_of(self, worker: Worker) -> None:
         """Count on with what a worker had counted when it ended."""

@@ -66,7 +66,9 @@ class Supervised:
 
     def restarts(self) -> dict[str, float]:
         [family] = self.supervisor._report._restarts.collect()
-        return {each.labels["cause"]: each.value for each in family.samples if each.name.endswith("_total")}
+        return {
+            each.labels["cause"]: each.value for each in family.samples if each.value and each.name.endswith("_total")
+        }
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -158,7 +160,7 @@ async def test_what_cannot_start_is_tried_again_after_ever_longer_pauses(
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.01)
     fails = {"exit_unready": 3}
     async with supervised(tmp_path, SERVES, fails, fails, {"exit_at_once": 4}, SERVES, workers=2, ready=2) as running:
-        assert running.restarts() == {"exit_3": 2, "exit_4": 1}
+        assert running.restarts() == {"other": 3}  # the log says how exactly
 
 
 def test_pauses_double_and_have_an_end() -> None:
