@@ -27,7 +27,8 @@ PROCEDURES = frozenset({
     "store-outage",
 })  # fmt: skip
 GENERAL = frozenset({"README", "game-day", "postmortem", "routines"})
-KINDS = frozenset({"sh local", "sh local destructive", "sh cluster", "text", "promql", "yaml", "markdown"})
+KINDS = frozenset({"sh local", "sh local destructive", "sh named", "sh cluster", "text", "promql", "yaml", "markdown"})
+DRILL = re.compile(r" drill=(\S+)")  # in a fence: the drill that runs the block
 FENCE = re.compile(r"^( *)```(.*)$")
 # how a command of the service begins: locally, in a pod, in all of them
 OWN_COMMAND = re.compile(r'(?:"\$SERVICE"|\bin_pod|\beach_pod) +([a-z].*?)(?= *(?:[|;<>)]|&&|$))', re.MULTILINE)
@@ -40,9 +41,11 @@ class Block:
     Attributes:
         page: where it stands.
         line: of its fence.
-        kind: its info string: "sh local", "sh local destructive", "sh cluster", or what else it is.
+        kind: its info string without its drills: "sh local", "sh local destructive", "sh cluster", "sh named" (the
+            reader says of whom; a drill runs it), or what else it is.
         text: what is in it.
         seen: what should be seen of it: the block `text` that follows it at once; `...` is any text.
+        drills: that run it.
     """
 
     page: str
@@ -50,6 +53,7 @@ class Block:
     kind: str
     text: str
     seen: str = ""
+    drills: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -113,7 +117,8 @@ def blocks(page: str) -> list[Block]:
         if fence is None:
             number += 1
             continue
-        indent, kind = fence[1], fence[2].strip()
+        indent, kind = fence[1], DRILL.sub("", fence[2]).strip()
+        drills = tuple(DRILL.findall(fence[2]))
         try:
             end = lines.index(f"{indent}```", number + 1)
         except ValueError:
@@ -122,9 +127,9 @@ def blocks(page: str) -> list[Block]:
         between = "".join(lines[after:number]).strip() if after >= 0 else "something"
         if kind == "text" and not between and found and found[-1].is_run:
             last = found.pop()
-            found.append(Block(last.page, last.line, last.kind, last.text, text))
+            found.append(Block(last.page, last.line, last.kind, last.text, text, last.drills))
         else:
-            found.append(Block(page, number + 1, kind, text))
+            found.append(Block(page, number + 1, kind, text, "", drills))
         number = after = end + 1
     return found
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
 import uvloop
+import yaml
 
 from secure_rpc.cli import calling
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, default_callers, default_config, told_to_people
 from secure_rpc.cli.telling import rows, say
 from secure_rpc.configuration import ConfigurationError, did_you_mean
+from secure_rpc.drills import report
 from secure_rpc.drills.catalogue import DRILLS
 from secure_rpc.drills.plan import Plan
 
@@ -32,7 +35,7 @@ def commands(application_module: str) -> typer.Typer:
 
     @drill.command("run")
     def run_drill(  # noqa: PLR0913, PLR0917  # each is an option
-        name: Annotated[str, typer.Argument(help="Its name; `drill list` has them.")],
+        names: Annotated[list[str], typer.Argument(help="Their names, or `all`; `drill list` has them.")],
         config: Config = default_config,
         callers: CallersFile = default_callers,
         caller: Annotated[str, typer.Option("--as", help="Who calls.")] = "alice",
@@ -43,12 +46,21 @@ def commands(application_module: str) -> typer.Typer:
         rate: Annotated[float, typer.Option(min=1.0, max=2000.0, help="Unary calls a second.")] = 200.0,
         step_seconds: Annotated[float, typer.Option(min=0.0, help="How long each step is watched.")] = 3.0,
         channels: Annotated[int, typer.Option(min=1, max=64, help="Connections that the calls are made on.")] = 4,
+        setting: Annotated[
+            list[str] | None, typer.Option("--set", help="A setting that is weakened, to see a drill fail: key=value.")
+        ] = None,
+        report_folder: Annotated[
+            Path | None, typer.Option("--report", help="A folder to write a page and a picture of each to.")
+        ] = None,
         json: Annotated[Path | None, typer.Option(help="A file to write the figures to.")] = None,
     ) -> None:
-        """Run a drill on a copy of the service of development; exits with 1 where it shows something else."""
+        """Run drills on a copy of the service of development; exits with 1 where one shows something else."""
+        passed = True
         with told_to_people():
-            if name not in DRILLS:
-                raise ConfigurationError(f'there is no drill "{name}"; {did_you_mean(name, DRILLS)}')
+            chosen_drills = list(DRILLS) if names == ["all"] else names
+            for name in chosen_drills:
+                if name not in DRILLS:
+                    raise ConfigurationError(f'there is no drill "{name}"; {did_you_mean(name, DRILLS)}')
             methods = calling.methods_of(load_application(application_module))
             chosen = [calling.find(methods, each) for each in method or ()]
             plan = Plan(
@@ -64,16 +76,44 @@ def commands(application_module: str) -> typer.Typer:
                 channels=channels,
                 say=say,
                 environment={},
+                settings=_settings(setting or ()),
             )
-            outcome = uvloop.run(DRILLS[name].run(plan))
-        rows(outcome.header, outcome.rows)
-        say(*outcome.problems, style="red")
-        say("passed" if not outcome.problems else "NOT PASSED")
+            figures: dict[str, Any] = {}
+            for name in chosen_drills:
+                say(f"== {name}: {DRILLS[name].description}")
+                outcome = uvloop.run(DRILLS[name].run(plan))
+                rows(outcome.header, outcome.rows)
+                say(*outcome.problems, style="red")
+                say("passed" if not outcome.problems else "NOT PASSED")
+                passed = passed and not outcome.problems
+                figures[name] = {"passed": not outcome.problems, "problems": outcome.problems, **outcome.data}
+                if report_folder is not None:
+                    page = report.write(report_folder, name, DRILLS[name].description, outcome.problems, outcome.data)
+                    say(f"written: {page}")
         if json is not None:
-            json.write_bytes(orjson.dumps({"passed": not outcome.problems, **outcome.data}, option=orjson.OPT_INDENT_2))
-        sys.exit(1 if outcome.problems else 0)
+            json.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+        sys.exit(0 if passed else 1)
 
     return drill
+
+
+def _settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Return settings, nested, from texts such as "limits.max_connections=5".
+
+    Raises:
+        ConfigurationError: a text is none.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not (sign and key):
+            raise ConfigurationError(f'--set "{text}": is not key=value, such as limits.max_connections=5')
+        *outer, last = key.split(".")
+        inner = found
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = yaml.safe_load(value)
+    return found
 
 
 def served_module(application_module: str) -> str:

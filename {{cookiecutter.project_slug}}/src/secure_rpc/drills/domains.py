@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -46,7 +47,8 @@ class Domain:
     def __init__(self, plan: Plan, folder: Path, name: str) -> None:
         folder.mkdir()
         self.name, self._plan, self._folder = name, plan, folder
-        self._config, was, self.files = copied(plan, folder)
+        self._copy = copied(plan, folder, {})
+        self._config, was, self.files = self._copy.config, self._copy.settings, self._copy.files
         self._data: dict[str, Any] = orjson.loads(self._config.read_bytes())
         authentication = self._data["authentication"]
         was_named, own = was.authentication.trust_domain, token_issuer(was, self.files)
@@ -124,7 +126,7 @@ class Domain:
         """
         async with start_process(self._plan.module, self._config, self._plan.environment) as process:
             addresses = await process.address(), await process.admin()
-            self.ground = Ground(process, self.settings, self.files, "", addresses)
+            self.ground = Ground(process, replace(self._copy, settings=self.settings), "", addresses)
             yield
             process.process.terminate()
             if code := await process.ended(PATIENCE_SECONDS):

@@ -6,9 +6,12 @@ import asyncio
 import os
 import re
 import signal
+import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.dev.setup import FOLDER, DevelopmentFiles, prepare, token_issuer
 from secure_rpc.drills.plan import Plan
 from secure_rpc.settings import PREFIX, Settings
+from secure_rpc.telemetry import handshakes
 from secure_rpc.testing.process import ServiceProcess, start_process
 from secure_rpc.testing.service import merged
 
@@ -28,8 +32,19 @@ WORKERS = 2
 DEPLOYMENT_ID = "drill"  # logs and audit say that it is one
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.05
+ALIKE = ("pyproject.toml", "deploy", "observability", "proto", "requirements", "runbooks", "src")  # in the repository
 GRACE_SECONDS = 1.0  # for what is under way in a worker that is replaced
 ENOUGH = {"calls": 1_000_000, "period_seconds": 1}  # no call of a drill is one too many
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of what a service has in its repository, as far as it changes, laid out as it is there."""
+
+    folder: Path
+    config: Path
+    settings: Settings
+    files: DevelopmentFiles
 
 
 class Ground:
@@ -37,29 +52,39 @@ class Ground:
 
     Args:
         process: that serves.
-        settings: its own.
-        files: its development files.
+        copy: its files.
         token: of the caller.
         addresses: of the gRPC port and the admin port.
     """
 
-    def __init__(
-        self,
-        process: ServiceProcess,
-        settings: Settings,
-        files: DevelopmentFiles,
-        token: str,
-        addresses: tuple[str, str],
-    ) -> None:
+    def __init__(self, process: ServiceProcess, copy: Copy, token: str, addresses: tuple[str, str]) -> None:
         self.process = process
-        self.settings = settings
-        self.files = files
+        self.copy = copy
         self.token = token
-        self.target, self._admin = addresses
+        self.target, self.admin = addresses
+
+    @property
+    def settings(self) -> Settings:
+        """Return those of the service."""
+        return self.copy.settings
+
+    @property
+    def files(self) -> DevelopmentFiles:
+        """Return its development files."""
+        return self.copy.files
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that is gone after the drill."""
+        return self.copy.folder
+
+    def names(self) -> dict[str, str]:
+        """Return what runbooks/shell.sh has to be told to be about this service."""
+        return {"CONFIG": str(self.copy.config.relative_to(self.folder))}
 
     async def metric(self, name: str) -> float:
         """Return the value of a metric, by its name and labels as they are exposed; 0 where it has none yet."""
-        async with httpx.AsyncClient(base_url=f"http://{self._admin}", trust_env=False) as admin:
+        async with httpx.AsyncClient(base_url=f"http://{self.admin}", trust_env=False) as admin:
             text = (await admin.get("/metrics")).text
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
@@ -87,20 +112,24 @@ class Ground:
 
 
 @asynccontextmanager
-async def prepared(plan: Plan) -> AsyncIterator[Ground]:
+async def prepared(plan: Plan, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Ground]:
     """Start the service of a plan, in a folder that is gone afterwards, and stop it in order.
+
+    Args:
+        plan: of the drill.
+        settings: further ones that differ from those of development.
 
     Raises:
         ConfigurationError: the settings, the callers or the policy are not those of development.
     """
     with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as name, own_settings():
-        folder = Path(name)
-        config, settings, files = copied(plan, folder)
-        token = token_issuer(settings, files).token(find_caller(load_callers(plan.callers), plan.caller))
-        async with start_process(plan.module, config, plan.environment) as process:
+        copy = copied(plan, Path(name), settings or {})
+        token = token_issuer(copy.settings, copy.files).token(find_caller(load_callers(plan.callers), plan.caller))
+        environment = {handshakes.VERBOSITY: "INFO", **plan.environment}  # else it cannot count failed handshakes
+        async with start_process(plan.module, copy.config, environment) as process:
             addresses = await process.address(), await process.admin()
-            ground = Ground(process, settings, files, token, addresses)
-            await ground.until(lambda ready: ready == settings.workers, "secure_rpc_workers_ready")
+            ground = Ground(process, copy, token, addresses)
+            await ground.until(lambda ready: ready == copy.settings.workers, "secure_rpc_workers_ready")
             yield ground
             ground.signal(signal.SIGTERM)
             code = await process.ended(PATIENCE_SECONDS)
@@ -108,25 +137,32 @@ async def prepared(plan: Plan) -> AsyncIterator[Ground]:
                 raise RuntimeError(f"the service ended with {code}, not in order")
 
 
-def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
+def copied(plan: Plan, folder: Path, settings: Mapping[str, Any]) -> Copy:
     """Write settings that differ from those of development in addresses, files, quotas and workers, and all they need.
+
+    Args:
+        plan: of the drill.
+        folder: for all files.
+        settings: further ones that differ.
 
     Raises:
         ConfigurationError: what they are taken from cannot be read, or is not of development.
     """
-    files = DevelopmentFiles(folder / "dev")
+    files = DevelopmentFiles(folder / FOLDER)
     data = read_yaml(plan.config).data
     theirs = settings_module.load(plan.config)
-    policy = folder / "policy.yaml"
+    policy = folder / "policy" / "policy.yaml"
+    policy.parent.mkdir()
     try:
         policy.write_bytes(theirs.authorization.policy_file.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{theirs.authorization.policy_file}: cannot be read ({error.strerror})") from None
     own: dict[str, Any] = {
         "service": {"deployment_id": DEPLOYMENT_ID},
-        "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "probe_address": ""},
+        # ports that commands find in the settings
+        "listen": {"address": _free_address(), "admin_address": _free_address(), "probe_address": ""},
         "admin": {"tls": False, "allowed_workloads": []},
-        "authorization": {"policy_file": str(policy), "rollout_file": str(folder / "rollout.yaml")},
+        "authorization": {"policy_file": str(policy), "rollout_file": str(policy.parent / "rollout.yaml")},
         "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},
         "audit": {"file": str(folder / "audit" / "audit.log")},
         "quotas": dict.fromkeys(theirs.quotas, ENOUGH),
@@ -140,11 +176,23 @@ def copied(plan: Plan, folder: Path) -> tuple[Path, Settings, DevelopmentFiles]:
         # they would not find each other's streams
         "sessions": {"refresh": theirs.state is not None},
     }
-    config = folder / "settings.yaml"
-    config.write_bytes(orjson.dumps(merged(_moved(data, files), own)))  # JSON is YAML
-    settings = settings_module.load(config)
-    prepare(settings, files)
-    return config, settings, files
+    config = folder / "config" / "drill.yaml"
+    config.parent.mkdir()
+    changed = merged(merged(merged(_moved(data, files), own), settings), plan.settings)
+    config.write_bytes(orjson.dumps(changed))  # JSON is YAML
+    loaded = settings_module.load(config)
+    prepare(loaded, files)
+    for name in ALIKE:
+        if Path(name).exists():
+            (folder / name).symlink_to(Path(name).resolve())
+    (folder / ".venv").symlink_to(sys.prefix)
+    return Copy(folder, config, loaded, files)
+
+
+def _free_address() -> str:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def _moved(value: Any, files: DevelopmentFiles) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Plan:
     channels: int
     say: Callable[[str], None]  # how far it is
     environment: Mapping[str, str]  # of the service's process
+    settings: Mapping[str, Any] = field(default_factory=dict)  # that replace those of the drill
 
     def unary(self) -> MethodDescriptor:
         """Return the method to be called all the time: the first that may be made again.

@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 
 from secure_rpc.configuration import read_yaml
-from secure_rpc.dev.authority import Authority
 from secure_rpc.dev.rotation import Step, rotate
-from secure_rpc.dev.setup import issue_leaves
+from secure_rpc.dev.setup import renew
 from secure_rpc.drills.ground import PATIENCE_SECONDS, Ground, prepared
 from secure_rpc.drills.plan import Outcome, Plan, is_safe
 from secure_rpc.drills.traffic import Stream, Tally, Traffic
@@ -104,10 +103,8 @@ class Life:
         pass
 
     async def _renew_certificates(self) -> None:
-        files = self._ground.files
-        issuing = Authority.load(files.intermediate_certificate, files.intermediate_key)
         async with self._ground.taken_up(CERTIFICATES):
-            await asyncio.to_thread(issue_leaves, self._ground.settings, files, issuing)
+            await asyncio.to_thread(renew, self._ground.settings, self._ground.files)
         await self._traffic.renewed()
 
     async def _rotate(self, step: Step) -> None:

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from secure_rpc.cli.main import build
+from secure_rpc.drills.catalogue import DRILLS
 from secure_rpc.platform import Application
 from secure_rpc.telemetry.metrics import Metrics
 
@@ -119,6 +120,13 @@ def test_every_metric_is_one_that_there_is() -> None:
 def test_blocks_are_marked_as_what_they_are(page: str) -> None:
     for block in blocks(page):
         assert block.kind in KINDS, f"{block.place}: {block.kind!r} is none of {sorted(KINDS)}"
+
+
+def test_what_a_drill_runs_is_that_drills_page() -> None:
+    told = {drill for block in all_blocks() for drill in block.drills}
+    assert told <= set(DRILLS)
+    assert set(DRILLS) - told == {"rotation", "federation"}, "drills without a runbook's commands"
+    assert [block.place for block in all_blocks() if block.kind == "sh named" and not block.drills] == []
 
 
 def test_every_command_of_the_service_has_these_options(application: Application) -> None:

@@ -1,0 +1,146 @@
+"""The real Prometheus beside a drill, with the service's own rules in a hurry."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+from asyncio.subprocess import DEVNULL, STDOUT
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from secure_rpc.configuration import ConfigurationError
+
+RULES = Path("observability/rules.yaml")
+JOB = Path("observability/objectives.yaml")
+FASTER = 60  # times: a minute of the rules is a second of the drill
+READY_SECONDS = 30.0
+LOOK_SECONDS = 0.1
+_DURATION = re.compile(r"(?<=\[)(\d+)([mhd])(?=\])|(?<=for: )(\d+)([mhd])\b|(?<=interval: )(\d+)(m|s)\b")
+_SMALLER = {"m": "s", "h": "m", "d": "h"}
+
+
+class Watch:
+    """Prometheus, as far as a drill asks it.
+
+    Args:
+        address: "host:port" of its own.
+        job: what the service is called there.
+    """
+
+    def __init__(self, address: str, job: str) -> None:
+        self._base = f"http://{address}"
+        self._job = job
+
+    async def value(self, expression: str) -> float:
+        """Return the value of an expression, the sum of all its series; 0 where it has none."""
+        found = await self._get("/api/v1/query", query=expression)
+        return sum(float(series["value"][1]) for series in found["result"])
+
+    async def firing(self, alert: str) -> bool:
+        """Tell whether an alert of the service fires."""
+        found = await self._get("/api/v1/alerts")
+        return any(
+            each["state"] == "firing" and each["labels"]["alertname"] == alert and each["labels"]["job"] == self._job
+            for each in found["alerts"]
+        )
+
+    async def runbook(self, alert: str) -> str:
+        """Return the address of the runbook that an alert gives to who is woken by it; "" where it does not fire."""
+        found = await self._get("/api/v1/alerts")
+        urls = [each["annotations"]["runbook_url"] for each in found["alerts"] if each["labels"]["alertname"] == alert]
+        return str(urls[0]) if urls else ""
+
+    async def ready(self) -> bool:
+        """Tell whether it answers."""
+        with suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(base_url=self._base, trust_env=False) as client:
+                return (await client.get("/-/ready")).is_success
+        return False
+
+    async def _get(self, path: str, **query: str) -> Any:
+        async with httpx.AsyncClient(base_url=self._base, trust_env=False) as client:
+            answer = await client.get(path, params=query)
+        answer.raise_for_status()
+        return answer.json()["data"]
+
+
+def hurried(rules: str) -> str:
+    """Return rules with minutes for hours and seconds for minutes, in their windows and their patience."""
+
+    def shorter(found: re.Match[str]) -> str:
+        number, unit = [part for part in found.groups() if part]
+        return "1s" if found[0].endswith("s") else f"{number}{_SMALLER[unit]}"
+
+    return _DURATION.sub(shorter, rules)
+
+
+def _write(folder: Path, rules: str, job: str, target: str) -> None:
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(rules, encoding="utf-8")
+    settings = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yaml").write_bytes(orjson.dumps(settings))  # JSON is YAML
+
+
+@asynccontextmanager
+async def watching(admin: Callable[[], str], folder: Path, repository: Path = Path()) -> AsyncIterator[Watch]:
+    """Run Prometheus, which scrapes the service of a drill.
+
+    Args:
+        admin: gives "host:port" of the service's admin port.
+        folder: for its files.
+        repository: of the service, whose rules it takes.
+
+    Raises:
+        ConfigurationError: it is not installed, or there are no rules.
+    """
+    program = shutil.which("prometheus")
+    if program is None:
+        raise ConfigurationError("prometheus is not on PATH; a drill watches the alerts (apt-get install prometheus)")
+    try:
+        rules = (repository / RULES).read_text(encoding="utf-8")
+        job = re.search(r"^job: (\S+)", (repository / JOB).read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename}: cannot be read ({error.strerror}); run it in the repository"
+        ) from None
+    if job is None:
+        raise ConfigurationError(f'{JOB}: has no "job"')
+    await asyncio.to_thread(_write, folder, hurried(rules), job[1], admin())
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with (folder / "log.txt").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            "--config.file=prometheus.yaml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address={address}",
+            cwd=folder,
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=STDOUT,
+        )
+    try:
+        watch = Watch(address, job[1])
+        async with asyncio.timeout(READY_SECONDS):
+            while not await watch.ready():
+                if process.returncode is not None:
+                    said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+                    raise ConfigurationError(f"prometheus does not take the rules: {said[-2000:]}")
+                await asyncio.sleep(LOOK_SECONDS)
+        yield watch
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
