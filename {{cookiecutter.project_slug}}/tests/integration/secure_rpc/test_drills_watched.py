@@ -54,8 +54,8 @@ class Drilled:
 
 
 async def drilled(module: str, folder: Path, *arguments: str) -> Drilled:
-    command = [sys.executable, "-m", module, "drill", "run", *arguments, "--report", folder]
-    command += ["--json", folder / "figures.json"]
+    command = [sys.executable, "-m", module, "drill", "run", *arguments, "--report", str(folder)]
+    command += ["--json", str(folder / "figures.json")]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     said = (await process.communicate())[0].decode()
     return Drilled(folder, process.returncode or 0, said)
