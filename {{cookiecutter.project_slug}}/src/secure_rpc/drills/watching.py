@@ -22,7 +22,7 @@ JOB = Path("observability/objectives.yaml")
 FASTER = 60  # times: a minute of the rules is a second of the drill
 READY_SECONDS = 30.0
 LOOK_SECONDS = 0.1
-_DURATION = re.compile(r"(?<=\[)(\d+)([mhd])(?=\])|(?<=for: )(\d+)([mhd])\b|(?<=interval: )(\d+)(m|s)\b")
+_DURATION = re.compile(r"(?<=\[)(\d+)([mhd])(?=\])|(?<=for: )(\d+)([smhd])\b|(?<=interval: )(\d+)(m|s)\b")
 _SMALLER = {"m": "s", "h": "m", "d": "h"}
 
 

@@ -8,7 +8,13 @@ from typing import Literal
 from secure_rpc.observability.objectives import Promises
 
 Severity = Literal["page", "ticket", "none"]
-_FORGED = "TOKEN_SIGNATURE_WRONG|TOKEN_BOUND_TO_ANOTHER_CERTIFICATE|TOKEN_NOT_BOUND|PROOF_INVALID"
+_FORGED = (
+    "TOKEN_SIGNATURE_WRONG|TOKEN_BOUND_TO_ANOTHER_CERTIFICATE|TOKEN_NOT_BOUND"  # counted where they are looked into
+)
+_TAMPERED = (  # calls whose own proof was wrong, or that were made before: counted as refusals, by what is recorded
+    "PROOF_BODY_ALTERED|PROOF_FOR_ANOTHER_METHOD|PROOF_FOR_ANOTHER_SERVICE|PROOF_KEY_OF_ANOTHER|PROOF_SIGNATURE_WRONG|"
+    "PROOF_TOKEN_SWAPPED|REPLAYED"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Alert:
     @property
     def expression(self) -> str:
         """Return what is asked."""
-        return f"{self.value} {self.bound}".replace("FORGED", _FORGED)
+        return f"{self.value} {self.bound}".replace("FORGED", _FORGED).replace("TAMPERED", _TAMPERED)
 
 
 def alerts(promises: Promises) -> tuple[Alert, ...]:
@@ -151,7 +157,7 @@ def alerts(promises: Promises) -> tuple[Alert, ...]:
             "page",
             "sum by (job) (\n"
             'increase(secure_rpc_token_validation_failures_total{JOB,reason=~"FORGED"}[10m])\n'
-            'or increase(secure_rpc_refusals_total{JOB,reason=~"FORGED|REPLAYED"}[10m])\n)',
+            'or increase(secure_rpc_refusals_total{JOB,reason=~"TAMPERED"}[10m])\n)',
             "> 20",
             "1m",
             "many credentials of [labels.job] are forged, stolen or replayed",
@@ -249,7 +255,7 @@ def alerts(promises: Promises) -> tuple[Alert, ...]:
             "page",
             "max by (job, list) (secure_rpc_revocations_age_seconds{JOB})",
             "> 120",
-            "2m",
+            "30s",
             'what "[labels.list]" revokes has not been confirmed for [value | humanizeDuration]',
             "The shared store does not answer; after revocation.max_staleness_seconds all calls are refused.",
             'what "shared" revokes has not been confirmed for 3m 20s',
