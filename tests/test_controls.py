@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# isort: split  # what tools.controls makes importable
+from secure_rpc.controls.catalogue import CONTROLS
+
 from tools import controls
 from tools.bake import ROOT
-
-from secure_rpc.controls.catalogue import CONTROLS  # tools.controls makes it importable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,12 +13,12 @@ INTRODUCTION = """\
 # Controls
 
 What the service does so that it can be trusted, and where to look: the code, the tests that fail without it, the
-numbers, alerts, runbooks and drills that show it, and the checks of `doctor` that tell whether it is in force here. What
-each is good against stands in the [threat model](threat-model.md); who does what, in
+numbers, alerts, runbooks and drills that show it, and the checks of `doctor` that tell whether it is in force here.
+What each is good against stands in the [threat model](threat-model.md); who does what, in
 [responsibilities](responsibilities.md).
 
-This page is built from `src/secure_rpc/controls/`. A test compares the two, and holds that all that is named here
-exists. Tests of the template need what a service does not have at hand, such as Envoy, a browser or a provider of
+This page is built from `src/secure_rpc/controls/`. A test compares the two, and holds that all that is named
+here exists. Tests of the template need what a service does not have at hand, such as Envoy, a browser or a provider of
 logins; they are run before a version of the template is released. An alert leads to the runbook of its own name.
 """
 
