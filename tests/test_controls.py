@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# isort: split  # what tools.controls makes importable
-from secure_rpc.controls.catalogue import CONTROLS
-
 from tools import controls
 from tools.bake import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMED = sorted({test for control in CONTROLS for test in control.template_tests})
+NAMED = sorted({test for control in controls.CONTROLS for test in control.template_tests})
 
 
 @cache

@@ -8,7 +8,10 @@ from pathlib import Path
 INNER = Path(__file__).resolve().parent.parent / "{{cookiecutter.project_slug}}"
 sys.path.insert(0, str(INNER / "src"))
 
+from secure_rpc.controls.catalogue import CONTROLS  # noqa: E402  # it stands in the template
 from secure_rpc.controls.page import built  # noqa: E402  # it stands in the template
+
+__all__ = ["CONTROLS", "PAGE", "built", "main"]
 
 PAGE = INNER / "docs" / "controls.md"
 
