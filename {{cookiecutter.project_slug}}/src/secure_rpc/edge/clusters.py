@@ -118,6 +118,7 @@ def _exchange(exchange: Exchange) -> Json:
             {
                 "timeout": "1s",
                 "interval": "1s",
+                "no_traffic_interval": "1s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 "http_health_check": {"path": HEALTH_PATH},
