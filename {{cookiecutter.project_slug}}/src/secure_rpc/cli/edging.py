@@ -18,9 +18,9 @@ from secure_rpc.cli.policy_export import issuers_of, token_issuer
 from secure_rpc.configuration import ConfigurationError, did_you_mean
 from secure_rpc.edge import building, exchange_port, together, values
 from secure_rpc.edge.subject import Exposed, Subject, exposed, page
+from secure_rpc.identity.principal import Credential
 from secure_rpc.platform import Application
 from secure_rpc.policy.export.common import TokenIssuer
-from secure_rpc.sections import Credential
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import logging
 from secure_rpc.telemetry.redaction import guard_tracebacks

@@ -128,5 +128,5 @@ def _reason(error: grpc.aio.AioRpcError) -> str:
     info = error_details_pb2.ErrorInfo()
     for packed in status.details if status else ():
         if packed.Is(info.DESCRIPTOR) and packed.Unpack(info):
-            return info.reason
+            return str(info.reason)
     return ""

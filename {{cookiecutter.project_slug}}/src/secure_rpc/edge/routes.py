@@ -98,7 +98,7 @@ def _route(subject: Subject, method: Exposed) -> Json:
             "retry_on": "connect-failure,refused-stream",
             "num_retries": 2,
         }
-    route = {"match": {"path": method.path, "headers": [GRPC]}, "route": action}
+    route: Json = {"match": {"path": method.path, "headers": [GRPC]}, "route": action}
     if subject.edge.exchange and method.is_public:  # it needs no token; one that is there gets no further than here
         route |= {"request_headers_to_remove": ["authorization"], **_unexchanged(subject.edge)}
     return route

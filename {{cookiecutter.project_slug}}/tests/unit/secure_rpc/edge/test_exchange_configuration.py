@@ -20,7 +20,7 @@ from support.edges import ABOUT, GET, filters, manager, routes, subject
 LISTEN = "127.0.0.1:8481"
 OURS = "https://internal.example.org"
 KEYS = Keys(jwks_url="https://localhost:1/jwks")
-WITH = {"exchange": {"listen": LISTEN}}
+WITH: dict[str, Any] = {"exchange": {"listen": LISTEN}}
 
 
 def changed(credentials: tuple[str, ...] = ("certificate", "both"), audience: str = "orders", **said: Any) -> Settings:
