@@ -114,7 +114,12 @@ def _write_settings(workspace: Workspace) -> None:
         "key_file": ".dev/server.key",
         "client_ca_file": ".dev/ca.pem",
     }
-    settings["authentication"]["issuers"][0]["jwks_file"] = ".dev/jwks.json"
+    issuer = settings["authentication"]["issuers"][0]
+    del issuer["jwks_url"]
+    issuer["jwks_file"] = ".dev/jwks.json"
+    settings["revocation"]["deny_list_file"] = ".dev/deny.yaml"
+    settings["authorization"] |= {"policy_file": "policy/policy.yaml", "rollout_file": "policy/rollout.yaml"}
+    settings["replay"]["file"] = "build/replay.db"
     settings["quotas"] = dict.fromkeys(settings["quotas"], ENOUGH)
     settings["audit"]["file"] = "build/audit.log"
     settings["shutdown"] = {"drain_seconds": 0, "grace_seconds": 1}

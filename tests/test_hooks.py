@@ -175,7 +175,8 @@ def test_every_module_that_a_service_installs_is_taken(template: Path) -> None:
         for file in distribution.files or []
         if not file.parts[0].endswith((".dist-info", "-stubs", ".pth", ".."))
     }
-    assert not {name for name in modules if re.fullmatch("[a-z][a-z0-9_]*", name)} - hook_words(template, "MODULES")
+    named = {name for name in modules if re.fullmatch("[a-z][a-z0-9_]*", name)}
+    assert sorted(named - hook_words(template, "MODULES")) == []
 
 
 def test_every_command_and_distribution_that_a_service_installs_is_taken(template: Path) -> None:
@@ -185,7 +186,7 @@ def test_every_command_and_distribution_that_a_service_installs_is_taken(templat
         names |= {file.name for file in distribution.files or [] if "bin" in file.parts[:-1] and ".." in file.parts}
     slugs = {name for name in names if re.fullmatch("[a-z][a-z0-9-]*", name)}
     taken = hook_words(template, "COMMANDS") | {name.replace("_", "-") for name in hook_words(template, "MODULES")}
-    assert not slugs - taken
+    assert sorted(slugs - taken) == []
 
 
 def test_no_field_of_the_generated_messages_has_the_name_of_what_is_kept(template: Path, tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ class Platform:
             on_retired=self._forget_identities,
             on_introspection=self.metrics.introspection.observe,
         )
+        self.exchanged_tokens = self._exchanged_tokens()
+        self.verifiers = {self.exchanged_tokens, self.tokens}
         self.identities = Identities(
             self._trust.certificate_reader(),
             self.tokens,
@@ -230,6 +232,12 @@ class Platform:
                 'together, or "quota_scope: worker" to take that, or "workers: 1"'
             )
 
+    def _exchanged_tokens(self) -> TokenVerifier:
+        exchange = self.settings.authentication.exchange
+        if exchange is None or not exchange.issuers:
+            return self.tokens
+        return TokenVerifier(exchange.issuers, on_introspection=self.metrics.introspection.observe)
+
     def _step(self, name: str, stage: Stage, *, of_messages: bool = False) -> Stage:
         return Steps(name, stage, of_messages=of_messages) if self.tracing.keeps else stage
 
@@ -237,7 +245,7 @@ class Platform:
         use = self.identities.use
         for result, count in (("hit", use.hits), ("miss", use.misses), ("eviction", use.evictions)):
             self.metrics.identity_cache.labels(result).set(count)
-        for issuer, store in self.tokens.stores.items():
+        for issuer, store in {**self.exchanged_tokens.stores, **self.tokens.stores}.items():
             self.metrics.issuer_fetches.labels(issuer, "ok").set(store.use.fetches - store.use.failures)
             self.metrics.issuer_fetches.labels(issuer, "failed").set(store.use.failures)
             self.metrics.issuer_keys_age.labels(issuer).set(store.age_seconds)

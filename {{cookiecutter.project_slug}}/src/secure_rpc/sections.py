@@ -135,6 +135,7 @@ class Exchange(Section):
     key_file: Path  # P-256, PEM
     audiences: tuple[str, ...] = Field(min_length=1)  # for which ours may be asked
     lifetime_seconds: float = Field(default=300.0, gt=0, le=3600)
+    issuers: tuple[Issuer, ...] = ()  # whose tokens are good for an exchange and for no call; none: those of calls
 
 
 class Authentication(Section):

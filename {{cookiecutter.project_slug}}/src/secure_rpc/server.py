@@ -93,7 +93,7 @@ class Server:
         exchange = settings.authentication.exchange
         if exchange is not None:
             exchange_pb2_grpc.add_TokenExchangeServiceServicer_to_server(
-                TokenExchange(exchange, self.platform.tokens.verify), cast("grpc.aio.Server", self.chain)
+                TokenExchange(exchange, self.platform.exchanged_tokens.verify), cast("grpc.aio.Server", self.chain)
             )
         if settings.sessions.refresh:
             platform = self.platform
@@ -156,7 +156,7 @@ class Server:
         await server.start()
         self._grpc_server = server
         keepers = (
-            self.platform.tokens.keep_fresh(),
+            *(verifier.keep_fresh() for verifier in self.platform.verifiers),
             self.platform.policy.keep_fresh(),
             self.platform.keep_trust_fresh(),
             self.platform.keep_reviewing(),
@@ -229,7 +229,8 @@ class Server:
         for keeper in self._fresh:
             keeper.cancel()
         await asyncio.gather(*self._fresh, return_exceptions=True)
-        await self.platform.tokens.close()
+        for verifier in self.platform.verifiers:
+            await verifier.close()
         await self.platform.close_store()
         await self.platform.tracing.close()
         if self.embedded_store is not None:

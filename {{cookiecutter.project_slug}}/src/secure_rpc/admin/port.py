@@ -10,12 +10,10 @@ import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -23,12 +21,12 @@ from starlette.routing import Route
 
 from secure_rpc.admin import tls
 from secure_rpc.admin.access import Exposure
+from secure_rpc.admin.listener import Listener
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.watching import FileWatch
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 UNAVAILABLE = 503
-MAX_CONNECTIONS = 100  # of one port, at once; uvicorn answers 503 beyond
 
 T = TypeVar("T")
 Answer: TypeAlias = Callable[[], T | Awaitable[T]]
@@ -71,7 +69,7 @@ class Admin:
         self._sockets = _listen(exposure)
         self.port, self.probe_port = [*(int(each.getsockname()[1]) for each in self._sockets), 0][:2]
         self._listeners = [self._listener(context)]
-        self._listeners += [_Listener(each, Starlette(routes=probes)) for each in self._sockets[1:]]
+        self._listeners += [Listener(each, Starlette(routes=probes)) for each in self._sockets[1:]]
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -106,9 +104,9 @@ class Admin:
         await old.stop()
         logger.info("the admin port's certificates were taken up")
 
-    def _listener(self, context: ssl.SSLContext | None) -> _Listener:
+    def _listener(self, context: ssl.SSLContext | None) -> Listener:
         guard = None if self._tls is None else tls.protocol_for(self._tls.allowed_workloads)
-        return _Listener(self._sockets[0], self._app, context, guard)
+        return Listener(self._sockets[0], self._app, context, guard)
 
     async def _healthz(self, _request: Request) -> Response:
         reasons = await _answer_of(self._unhealthy_because)
@@ -124,52 +122,6 @@ class Admin:
 
     async def _scrape(self, _request: Request) -> Response:
         return Response(await _answer_of(self._numbers), media_type=OPENMETRICS)
-
-
-class _Listener:
-    """One uvicorn on one socket, as a guest: the signals are the gRPC server's."""
-
-    def __init__(
-        self,
-        listening: socket.socket,
-        app: Starlette,
-        context: ssl.SSLContext | None = None,
-        protocol: type[asyncio.Protocol] | None = None,
-    ) -> None:
-        config = uvicorn.Config(
-            app,
-            http=protocol or "auto",
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-        )
-        config.load()
-        config.ssl = context
-        self._server = _Embedded(config)
-        self._listening = listening
-        self._running: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin to answer; return when that is so."""
-        self._running = asyncio.create_task(self._server.serve([self._listening.dup()]))  # closed by uvicorn
-        while not self._server.started and not self._running.done():  # noqa: ASYNC110  # uvicorn tells nobody
-            await asyncio.sleep(0)
-
-    async def stop(self) -> None:
-        """Answer no more."""
-        self._server.should_exit = True
-        if self._running is not None:
-            await self._running
-
-
-class _Embedded(uvicorn.Server):
-    """uvicorn without its hand on the signals."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def _answer_of(ask: Answer[T]) -> T:

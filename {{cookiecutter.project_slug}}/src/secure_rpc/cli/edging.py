@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +14,16 @@ from google.protobuf import descriptor_pool
 from secure_rpc import settings as settings_module
 from secure_rpc.cli.loading import contracts_of, load_application
 from secure_rpc.cli.people import told_to_people
-from secure_rpc.cli.policy_export import issuers_of
+from secure_rpc.cli.policy_export import issuers_of, token_issuer
 from secure_rpc.configuration import ConfigurationError, did_you_mean
-from secure_rpc.edge import building, together, values
+from secure_rpc.edge import building, exchange_port, together, values
 from secure_rpc.edge.subject import Exposed, Subject, exposed, page
+from secure_rpc.identity.principal import Credential
 from secure_rpc.platform import Application
 from secure_rpc.policy.export.common import TokenIssuer
 from secure_rpc.settings import Settings
+from secure_rpc.telemetry import logging
+from secure_rpc.telemetry.redaction import guard_tracebacks
 
 What = Annotated[Path, typer.Option("--values", help="What edges are told.")]
 Which = Annotated[str, typer.Option("--edge", help="Which of them.")]
@@ -52,18 +57,33 @@ def commands(application_module: str) -> typer.Typer:
             told = values.load(what).edge(edge)
             folder = told.secrets_folder
             building.write(files_of(application_module, what, edge), folder)
-            sys.exit(together.run(programs(told, envoy, folder / building.ENVOY), told, typer.echo))
+            started = programs(told, envoy, folder / building.ENVOY, ("--values", str(what), "--edge", edge))
+            sys.exit(together.run(started, told, typer.echo))
+
+    @app.command()
+    def exchange(what: What = values.FILE, edge: Which = PRODUCTION) -> None:
+        """Exchange callers' tokens for Envoy, on this machine or in its pod, until SIGTERM or Ctrl-C."""
+        with told_to_people():
+            told = values.load(what).edge(edge)
+            settings = settings_module.load(told.settings)
+            if told.exchange is None:
+                raise ConfigurationError(f"edges.{edge}.exchange: is not set; without it, nothing is exchanged")
+            audience = audience_through(settings, told.exchange, f"edges.{edge}.exchange")
+            logging.configure(settings.logging.format, settings.logging.level, settings.service.log_fields)
+            guard_tracebacks()
+            asyncio.run(exchange_port.serve(told, told.exchange, audience))
 
     return app
 
 
-def programs(edge: values.Edge, environment: Path, file: Path) -> dict[str, list[str]]:
+def programs(edge: values.Edge, environment: Path, file: Path, options: Sequence[str] = ()) -> dict[str, list[str]]:
     """Return what is started, by its name.
 
     Args:
         edge: that of a developer's machine.
         environment: where Envoy is installed.
         file: its configuration.
+        options: that name this edge to a command.
 
     Raises:
         ConfigurationError: there is no Envoy.
@@ -72,8 +92,10 @@ def programs(edge: values.Edge, environment: Path, file: Path) -> dict[str, list
     if binary is None:
         raise ConfigurationError(f"--envoy: there is none in {environment}; `make edge` installs it")
     found = {"service": [sys.argv[0], "serve", "--config", str(edge.settings)]}
-    if PROVIDER.is_file():
+    if edge.page_folder is not None and PROVIDER.is_file():
         found["provider"] = ["node", str(PROVIDER)]
+    if edge.exchange:
+        found["exchange"] = [sys.argv[0], "edge", "exchange", *options]
     found["edge"] = [str(binary), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
     return found
 
@@ -92,12 +114,14 @@ def files_of(application_module: str, path: Path, name: str) -> dict[Path, str]:
     told = values.load(path)
     edge = told.edge(name)
     settings = settings_module.load(edge.settings)
+    if edge.exchange:
+        audience_through(settings, edge.exchange, f"edges.{name}.exchange")
     application = load_application(application_module)
     subject = Subject(
         edge,
         told.services,
         methods_through(application, settings, told.services),
-        issuers_through(settings, edge.keys, f"edges.{name}.keys"),
+        issuers_through(settings, edge.keys, f"edges.{name}.keys", are_exchanged=edge.exchange is not None),
         settings.limits.max_deadline_seconds,
         settings.limits.max_metadata_bytes,
         page(edge.page_folder),
@@ -123,13 +147,60 @@ def methods_through(application: Application, settings: Settings, services: tupl
     return found
 
 
-def issuers_through(settings: Settings, keys: dict[str, values.Keys], key: str) -> list[TokenIssuer]:
+def audience_through(settings: Settings, exchange: values.Exchange, key: str) -> str:
+    """Return the audience of the tokens that an edge gets in exchange.
+
+    Args:
+        settings: of the service that exchanges them, and that is called with them.
+        exchange: what the edge is told.
+        key: where that stands.
+
+    Raises:
+        ConfigurationError: the service would not exchange them for this edge, or not take them.
+    """
+    authentication = settings.authentication
+    if authentication.exchange is None:
+        raise ConfigurationError(f"{key}: the settings have no authentication.exchange; set it, or take this out")
+    audiences, ours = authentication.exchange.audiences, authentication.exchange.issuer
+    if not exchange.audience and len(audiences) > 1:
+        raise ConfigurationError(f"{key}.audience: is not set; name one of {', '.join(audiences)}")
+    audience = exchange.audience or audiences[0]
+    if audience not in audiences:
+        raise ConfigurationError(
+            f'{key}.audience: "{audience}" is none of authentication.exchange.audiences; '
+            f"{did_you_mean(audience, audiences)}"
+        )
+    if not any(each.issuer == ours and audience in each.audiences for each in authentication.issuers):
+        raise ConfigurationError(
+            f'{key}: the service takes no tokens of "{ours}" for "{audience}"; add that to authentication.issuers'
+        )
+    if Credential.CERTIFICATE not in authentication.credentials:
+        raise ConfigurationError(
+            f'{key}: the edge asks by its certificate alone; add "certificate" to authentication.credentials, and give '
+            "its workload tokens.exchange in the policy"
+        )
+    return audience
+
+
+def issuers_through(
+    settings: Settings, keys: dict[str, values.Keys], key: str, *, are_exchanged: bool = False
+) -> list[TokenIssuer]:
     """Return whose tokens are let through, with the place of their keys.
+
+    Args:
+        settings: of the service.
+        keys: of issuers, where that is another place than the settings name.
+        key: where they stand.
+        are_exchanged: whether tokens are exchanged at the edge; then those of the service's own issuer stay outside.
 
     Raises:
         ConfigurationError: an issuer has no URL of keys, so a new key would need a restart; or there is no such issuer.
     """
     found = {issuer.issuer: issuer for issuer in issuers_of(settings, with_keys=False)}
+    exchange = settings.authentication.exchange
+    if are_exchanged and exchange is not None:
+        others = [each for each in settings.authentication.issuers if each.issuer != exchange.issuer]
+        found = {each.issuer: token_issuer(each, with_keys=False) for each in exchange.issuers or others}
     for name, other in keys.items():
         if name not in found:
             raise ConfigurationError(f'{key}: the settings have no issuer "{name}"; {did_you_mean(name, found)}')

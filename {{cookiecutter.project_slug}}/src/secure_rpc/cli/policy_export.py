@@ -80,7 +80,7 @@ def issuers_of(settings: Settings, *, with_keys: bool) -> list[TokenIssuer]:
     Raises:
         ConfigurationError: such a file cannot be read.
     """
-    return [_issuer(issuer, with_keys=with_keys) for issuer in settings.authentication.issuers]
+    return [token_issuer(issuer, with_keys=with_keys) for issuer in settings.authentication.issuers]
 
 
 def target_of(settings: Settings, namespace: str, selector: list[str]) -> Target:
@@ -105,7 +105,8 @@ def _export(mesh: Mesh, access: Access, target: Target, *, opaque: bool) -> Expo
     return istio.export(access, target) if mesh is Mesh.ISTIO else linkerd.export(access, target, opaque=opaque)
 
 
-def _issuer(issuer: Issuer, *, with_keys: bool) -> TokenIssuer:
+def token_issuer(issuer: Issuer, *, with_keys: bool) -> TokenIssuer:
+    """Return one of them, as a proxy has to know it."""
     checks = {
         f"typ {' or '.join(issuer.types)}": True,
         f"algorithm {' or '.join(issuer.algorithms)}": True,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 
-from secure_rpc.edge.names import ADMIN, COLLECTOR, SERVICE, Json, seconds, socket, typed
+from secure_rpc.edge.names import ADMIN, COLLECTOR, EXCHANGE, HEALTH_PATH, SERVICE, Json, seconds, socket, typed
 from secure_rpc.edge.secrets import AUTHORITY, WORKLOAD, reference
 from secure_rpc.edge.subject import Subject
-from secure_rpc.edge.values import Edge, host_and_port
+from secure_rpc.edge.values import Edge, Exchange, host_and_port
 from secure_rpc.policy.export import envoy
 
 CONNECT_SECONDS = 2.0
@@ -33,7 +33,8 @@ def clusters(subject: Subject) -> list[Json]:
     """Return all of them."""
     issuers = {found["name"]: found for each in subject.issuers for found in [envoy.cluster(each)]}
     collector = [_collector(subject.edge.traces_to)] if subject.edge.traces_to else []
-    return [_service(subject.edge), *issuers.values(), *collector, _admin(subject.edge)]
+    exchange = [_exchange(subject.edge.exchange)] if subject.edge.exchange else []
+    return [_service(subject.edge), *issuers.values(), *exchange, *collector, _admin(subject.edge)]
 
 
 def _service(edge: Edge) -> Json:
@@ -103,6 +104,26 @@ def _service(edge: Edge) -> Json:
                 },
             ),
         },
+    }
+
+
+def _exchange(exchange: Exchange) -> Json:
+    return {
+        "name": EXCHANGE,
+        "type": "STATIC",
+        "connect_timeout": seconds(CONNECT_SECONDS),
+        "load_assignment": _endpoint(EXCHANGE, socket(exchange.listen)),
+        # for /readyz: an edge that cannot exchange tokens can let nobody in
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": HEALTH_PATH},
+            }
+        ],
     }
 
 

@@ -5,12 +5,23 @@ So REST and gRPC-Web are under the same rules as gRPC, by the same paths, and ea
 
 from __future__ import annotations
 
-from secure_rpc.edge.names import CORS, JSON_TRANSCODER, LOCAL_RATE_LIMIT, Json, extension
+from secure_rpc.edge.names import (
+    CHECK_PATH,
+    CORS,
+    EXCHANGE,
+    EXT_AUTHZ,
+    JSON_TRANSCODER,
+    LOCAL_RATE_LIMIT,
+    Json,
+    extension,
+    seconds,
+)
 from secure_rpc.edge.subject import Subject
-from secure_rpc.edge.values import Rate
+from secure_rpc.edge.values import Exchange, Rate
 from secure_rpc.policy.export import envoy
 
 MOST = 2**63 - 1
+GRACE_SECONDS = 1.0  # the process ends an exchange by itself; Envoy does it only where that has not
 ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
@@ -25,6 +36,8 @@ def http_filters(subject: Subject) -> list[Json]:
     if with_rest:
         found.append(_transcoder(subject))
     found += [_rate(edge.rate), _tokens(subject)]
+    if edge.exchange:
+        found.append(_exchange(edge.exchange))
     found.append(extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True))
     return found
 
@@ -110,4 +123,30 @@ def _tokens(subject: Subject) -> Json:
             *({"match": {"path": path}} for path in [*public, *subject.page]),
             {"match": {"prefix": "/"}, "requires": requires},
         ],
+    )
+
+
+def _exchange(exchange: Exchange) -> Json:
+    """Return the filter that puts a token of the service's own issuer in the place of the caller's.
+
+    Whatever goes wrong, the call ends here: the caller's token is not passed on. Routes that need none are left out.
+    """
+    return extension(
+        EXT_AUTHZ,
+        "filters.http.ext_authz.v3.ExtAuthz",
+        http_service={
+            "server_uri": {
+                "uri": f"http://{exchange.listen}",
+                "cluster": EXCHANGE,
+                "timeout": seconds(exchange.timeout_seconds + GRACE_SECONDS),
+            },
+            "path_prefix": CHECK_PATH,
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": "authorization"}]},
+                "allowed_client_headers": {"patterns": [{"exact": "www-authenticate"}]},
+            },
+        },
+        failure_mode_allow=False,
+        status_on_error={"code": "ServiceUnavailable"},
+        validate_mutations=True,
     )

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from secure_rpc.edge.clusters import ONLY_1_3, PING_SECONDS, PONG_SECONDS
 from secure_rpc.edge.filters import http_filters
-from secure_rpc.edge.names import ADMIN, COLLECTOR, SERVICE, TYPE, Json, extension, seconds, socket, typed
+from secure_rpc.edge.names import (
+    ADMIN,
+    COLLECTOR,
+    EXCHANGE,
+    METRICS_PATH,
+    SERVICE,
+    TYPE,
+    Json,
+    extension,
+    seconds,
+    socket,
+    typed,
+)
 from secure_rpc.edge.routes import route_configuration
 from secure_rpc.edge.secrets import PUBLIC, reference
 from secure_rpc.edge.subject import Subject
@@ -12,6 +24,7 @@ from secure_rpc.edge.values import Edge
 
 MANAGER = "envoy.filters.network.http_connection_manager"
 MANAGER_KIND = "filters.network.http_connection_manager.v3.HttpConnectionManager"
+EXCHANGE_METRICS_PATH = "/metrics/exchange"
 HEADERS_SECONDS = 10.0
 SILENT_SECONDS = 300.0  # of a request that is no stream
 MAX_HEADERS = 64
@@ -28,6 +41,9 @@ NOBODY = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32
 
 # what an HTTP status of the edge's own is in gRPC (google.rpc.Code)
 REFUSALS = {401: 16, 403: 16, 429: 8}
+# a refusal of the exchange is told as it is: there, 403 is no token of another audience (as Envoy's JWT filter has it)
+EXCHANGE_REFUSALS = {401: 16, 403: 7, 503: 14}
+BY_EXCHANGE = {"response_flag_filter": {"flags": ["UAEX"]}}
 
 ACCESS_LOG = {
     "time": "%START_TIME%",
@@ -122,13 +138,19 @@ def _manager(subject: Subject) -> Json:
                 log_format={"json_format": ACCESS_LOG},
             )
         ],
-        local_reply_config={"mappers": [_refusal(status, code) for status, code in REFUSALS.items()]},
+        local_reply_config={"mappers": _refusals(edge)},
         route_config=route_configuration(subject),
         http_filters=http_filters(subject),
     )
 
 
-def _refusal(status: int, code: int) -> Json:
+def _refusals(edge: Edge) -> list[Json]:
+    """Return how all refusals are told; the first that fits counts."""
+    exchange = [_refusal(status, code, BY_EXCHANGE) for status, code in EXCHANGE_REFUSALS.items()]
+    return [*(exchange if edge.exchange else []), *(_refusal(status, code) for status, code in REFUSALS.items())]
+
+
+def _refusal(status: int, code: int, *conditions: Json) -> Json:
     """Return how a refusal of the edge's own is told to a page that calls by gRPC-Web.
 
     Envoy takes such a call for plain HTTP, and its client would make another code of the status than a service has. By
@@ -139,7 +161,11 @@ def _refusal(status: int, code: int) -> Json:
         {"name": "content-type", "string_match": {"prefix": "application/grpc"}},
         {"name": "x-envoy-original-path", "present_match": False},
     )
-    filters = [{"status_code_filter": statuses}, *({"header_filter": {"header": header}} for header in headers)]
+    filters = [
+        {"status_code_filter": statuses},
+        *conditions,
+        *({"header_filter": {"header": header}} for header in headers),
+    ]
     return {
         "filter": {"and_filter": {"filters": filters}},
         "status_code": 200,
@@ -204,18 +230,23 @@ def _probes(edge: Edge) -> Json:
             **settings,
         )
 
-    metrics = {
+    metrics: Json = {
         "match": {"path": "/metrics", "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
         "route": {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus"},
     }
+    routes = [metrics]
+    if edge.exchange:
+        of_exchange = {**metrics["match"], "path": EXCHANGE_METRICS_PATH}
+        routes.append({"match": of_exchange, "route": {"cluster": EXCHANGE, "prefix_rewrite": METRICS_PATH}})
+    needed = [SERVICE, *([EXCHANGE] if edge.exchange else [])]
     manager = typed(
         MANAGER_KIND,
         stat_prefix="probes",
-        route_config={"virtual_hosts": [{"name": "probes", "domains": ["*"], "routes": [metrics]}]},
+        route_config={"virtual_hosts": [{"name": "probes", "domains": ["*"], "routes": routes}]},
         http_filters=[
             check("/healthz"),
-            # ready while there is a service to call
-            check("/readyz", cluster_min_healthy_percentages={SERVICE: {"value": 1}}),
+            # ready while there is a service to call, and a process to exchange tokens
+            check("/readyz", cluster_min_healthy_percentages={name: {"value": 1} for name in needed}),
             extension("envoy.filters.http.router", "filters.http.router.v3.Router"),
         ],
     )

@@ -8,10 +8,14 @@ TYPE = "type.googleapis.com/"
 EXTENSIONS = f"{TYPE}envoy.extensions."
 
 CORS = "envoy.filters.http.cors"
+EXT_AUTHZ = "envoy.filters.http.ext_authz"
 JSON_TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 LOCAL_RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 
-SERVICE, ADMIN, COLLECTOR = "service", "admin", "collector"  # clusters
+SERVICE, ADMIN, COLLECTOR, EXCHANGE = "service", "admin", "collector", "exchange"  # clusters
+
+# of the process that exchanges tokens; Envoy puts the path of the call behind the first of them
+CHECK_PATH, HEALTH_PATH, METRICS_PATH = "/check", "/healthz", "/metrics"
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secure_rpc.edge.names import CORS, SERVICE, Json, seconds, typed
+from secure_rpc.edge.names import CORS, EXT_AUTHZ, SERVICE, Json, seconds, typed
 from secure_rpc.edge.subject import Exposed, Subject
 from secure_rpc.edge.values import Edge
 
@@ -98,7 +98,17 @@ def _route(subject: Subject, method: Exposed) -> Json:
             "retry_on": "connect-failure,refused-stream",
             "num_retries": 2,
         }
-    return {"match": {"path": method.path, "headers": [GRPC]}, "route": action}
+    route: Json = {"match": {"path": method.path, "headers": [GRPC]}, "route": action}
+    if subject.edge.exchange and method.is_public:  # it needs no token; one that is there gets no further than here
+        route |= {"request_headers_to_remove": ["authorization"], **_unexchanged(subject.edge)}
+    return route
+
+
+def _unexchanged(edge: Edge) -> Json:
+    """Return what a route says that needs no token."""
+    if not edge.exchange:
+        return {}
+    return {"typed_per_filter_config": {EXT_AUTHZ: typed("filters.http.ext_authz.v3.ExtAuthzPerRoute", disabled=True)}}
 
 
 def _page(edge: Edge, path: str, file: Path) -> Json:
@@ -110,6 +120,7 @@ def _page(edge: Edge, path: str, file: Path) -> Json:
     return {
         "match": {"path": path},
         "direct_response": {"status": 200, "body": {"filename": str(file)}},
+        **_unexchanged(edge),
         "response_headers_to_add": [
             _header("content-type", CONTENT_TYPES.get(file.suffix, "application/octet-stream")),
             _header("content-security-policy", policy),

@@ -15,12 +15,20 @@ from secure_rpc.spiffe import parse as parse_spiffe_id
 
 FILE = Path("deploy/edge/values.yaml")
 
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}", re.ASCII)
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 def _is_an_address(text: str) -> str:
     if not _ADDRESS.fullmatch(text):
         raise ValueError("write a host and a port, such as 127.0.0.1:8443")
+    return text
+
+
+def _is_on_loopback(text: str) -> str:
+    host, _ = host_and_port(_is_an_address(text))
+    if not _LOOPBACK.fullmatch(host):
+        raise ValueError("write an address of this machine alone, such as 127.0.0.1:8481: no TLS protects it")
     return text
 
 
@@ -38,6 +46,7 @@ def _is_an_id(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_is_an_address)]
+LoopbackAddress = Annotated[str, AfterValidator(_is_on_loopback)]
 Origin = Annotated[str, AfterValidator(_is_an_origin)]
 SpiffeUri = Annotated[str, AfterValidator(_is_an_id)]
 Positive = Annotated[int, Field(gt=0)]
@@ -63,6 +72,15 @@ class Keys(Section):
 
     jwks_url: HttpsUrl
     ca_file: Path | None = None  # None: the CAs of the system
+
+
+class Exchange(Section):
+    """The process beside Envoy that exchanges callers' tokens for those of the service's own issuer."""
+
+    listen: LoopbackAddress  # tokens travel there in plaintext
+    audience: str = ""  # for which the new tokens are; "": the only one that the settings have
+    timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0  # of one exchange; a call waits no longer for it
+    remembered_tokens: Positive = 10_000
 
 
 class Rate(Section):
@@ -106,6 +124,7 @@ class Edge(Section):
     traces_to: Address | None = None  # a collector of spans on this machine or in this pod, by OTLP; None: none is kept
     trusted_hops: int = Field(default=0, ge=0)  # load balancers before the edge that add to X-Forwarded-For
     keys: dict[str, Keys] = Field(default_factory=dict)  # by issuer
+    exchange: Exchange | None = None  # None: callers' tokens are passed on as they are
     rate: Rate = Rate()
     limits: Limits = Limits()
 

@@ -109,7 +109,7 @@ def _windows(promises: Promises) -> list[dict[str, Any]]:
             "name": name,
             "interval": f"{STEP_SECONDS}s",
             "input_series": [
-                {"series": written(f"secure_rpc_build_info{{JOB,{labels}}}", "", promises), "values": values}
+                {"series": written("secure_rpc_build_info{" + f"JOB,{labels}" + "}", "", promises), "values": values}
                 for labels, values in ((before, "1x11 stale"), (after, "_x10 1x60"))
             ],
             "alert_rule_test": [

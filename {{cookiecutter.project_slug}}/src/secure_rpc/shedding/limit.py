@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 SAMPLES = 5  # that decide together
+MOST = SAMPLES - 2
 MOST_AT_ONCE = 0.5  # the limit loses no more than this share of itself by one decision
 LEAST_AT_ONCE = 0.95
 GROWTH = 0.05  # of itself, by one decision
@@ -23,12 +24,15 @@ class AdaptiveLimit:
         floor: it is lowered no further.
         ceiling: where it begins.
         target_seconds: the wait above which it is lowered.
+        counts: which of the waits decides: 0 for the least, `MOST` for all but the greatest, where most of the waits
+            have to be short.
     """
 
-    def __init__(self, floor: int, ceiling: int, target_seconds: float) -> None:
+    def __init__(self, floor: int, ceiling: int, target_seconds: float, counts: int = 0) -> None:
         self._floor = min(floor, ceiling)
         self._ceiling = ceiling
         self._target_seconds = target_seconds
+        self._counts = counts
         self._exact = float(ceiling)
         self._waits: list[float] = []
         self._most_under_way = 0
@@ -46,7 +50,7 @@ class AdaptiveLimit:
         self._most_under_way = max(self._most_under_way, under_way)
         if len(self._waits) < SAMPLES:
             return
-        self.lag_seconds = min(self._waits)
+        self.lag_seconds = sorted(self._waits)[self._counts]
         if self.lag_seconds > self._target_seconds:
             used = min(self._exact, self._most_under_way)  # what is above was never tried
             factor = self._target_seconds / self.lag_seconds

@@ -11,7 +11,7 @@ from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.shedding.admission import REASONS, Admission
 from secure_rpc.shedding.delays import Delays
-from secure_rpc.shedding.limit import AdaptiveLimit, LagProbe
+from secure_rpc.shedding.limit import MOST, AdaptiveLimit, LagProbe
 from secure_rpc.shedding.peers import peer_of
 from secure_rpc.shedding.settings import Load
 from secure_rpc.telemetry.load_metrics import LoadMetrics
@@ -47,7 +47,7 @@ class LoadLimit:
         ceiling = settings.max_concurrent_calls
         floor, fair_floor = (settings.min_concurrent_calls, FAIR_FLOOR) if settings.adaptive else (ceiling, ceiling)
         self.limit = AdaptiveLimit(floor, ceiling, settings.target_lag_seconds)
-        self.fair_limit = AdaptiveLimit(fair_floor, ceiling, settings.fair_lag_seconds)
+        self.fair_limit = AdaptiveLimit(fair_floor, ceiling, settings.fair_lag_seconds, MOST)
         self.admission = Admission(settings, self.limit, self.fair_limit)
         self.delays = (
             delays

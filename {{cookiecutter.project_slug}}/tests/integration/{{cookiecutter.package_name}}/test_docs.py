@@ -103,7 +103,8 @@ def test_the_page_on_the_doctor_names_options_that_there_are_and_an_exception_th
     application: Application, tmp_path: Path
 ) -> None:
     page = Path("docs/doctor.md").read_text()
-    commands = re.findall(r"^(?:kubectl .* -- )?{{ cookiecutter.project_slug }} doctor\b(.*?)(?: *#.*)?$", page, re.MULTILINE)
+    service = "{{ cookiecutter.project_slug }}"
+    commands = re.findall(rf"^(?:kubectl .* -- )?{service} doctor\b(.*?)(?: *#.*)?$", page, re.MULTILINE)
     assert len(commands) > 4
     group: Any = typer.main.get_command(build(application.build_chain.__module__))
     for command in commands:

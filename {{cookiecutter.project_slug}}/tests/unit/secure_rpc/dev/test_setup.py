@@ -168,6 +168,8 @@ def test_certificates_are_renewed_by_the_authority_that_there_is(files: Developm
         "server.key",
         "client.pem",
         "client.key",
+        "edge.pem",
+        "edge.key",
     }
     assert set(after) == set(before)
     credentials.load(server_files(settings))

@@ -182,7 +182,6 @@ PLANTED: tuple[tuple[str, Plant], ...] = (
     ("certificates-renewed", swapped(CERTIFICATES, "duration: 720h0m0s", "duration: 8760h0m0s")),
     ("image-digest", swapped(OVERLAY, "digest: sha256:", "newTag: ")),
     ("alerts-built", swapped("observability/rules.yaml", "for: 2m", "for: 2h")),
-    ("runbooks", a_page_less),
     ("wall", added("src/secure_rpc/errors.py", "# changed\n")),
     ("wall", written("tests/attack/test_of_mine.py", "")),
     ("requirements-hashed", added("requirements/runtime.txt", "evil==1.0\n")),
@@ -190,7 +189,8 @@ PLANTED: tuple[tuple[str, Plant], ...] = (
     ("waivers", written("doctor.yaml", WAIVER.replace("UNTIL", "2001-01-01"))),
     ("waivers", written("doctor.yaml", WAIVER.replace("UNTIL", "2999-01-01"))),
 )
-# what goes with it: one store remembers calls and counts them
+# what goes with it: runbooks are the platform's; one store remembers calls and counts them
+PAGES = {"runbooks", "wall"}
 SHARED = ("replay-shared", {"replay-shared", "quotas-shared"}, swapped(OVERLAY, "- ../../components/redis\n", ""))
 
 
@@ -221,13 +221,18 @@ def test_replicas_that_share_nothing_are_found(posture: Posture) -> None:
     expect(posture, expected)
 
 
+def test_a_runbook_that_is_gone_is_found(posture: Posture) -> None:
+    a_page_less(posture)
+    expect(posture, PAGES)
+
+
 def test_a_write_that_can_be_made_again_is_found(posture: Posture) -> None:
     a_write_that_can_be_made_again(posture)
     expect(posture, {"replay"})
 
 
 def test_each_check_of_a_configuration_is_seen_to_fail() -> None:
-    seen = {each[0] for each in (*SETTINGS, *PLANTED)} | SHARED[1] | {"replay"}
+    seen = {each[0] for each in (*SETTINGS, *PLANTED)} | SHARED[1] | PAGES | {"replay"}
     assert seen == {check.id for check in CONFIGURED}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from secure_rpc.call import Call, Metadata, Method, Patience
 from secure_rpc.shedding.admission import HEALTH_CALLS, Admission, Refusal
-from secure_rpc.shedding.limit import SAMPLES, AdaptiveLimit
+from secure_rpc.shedding.limit import MOST, SAMPLES, AdaptiveLimit
 from secure_rpc.shedding.settings import Load
 
 Enter: TypeAlias = Callable[[str], tuple[Call, Refusal | None]]
@@ -58,7 +58,7 @@ def test_a_peer_within_its_share_gets_in_while_one_beyond_its_own_does_not() -> 
 
 def test_who_asks_seldom_may_have_many_calls_at_once_and_who_asks_most_is_held_to_less() -> None:
     load = Load(max_concurrent_calls=1000, fair_share_above=0.5)
-    limit, fair_limit = AdaptiveLimit(20, 1000, 0.01), AdaptiveLimit(4, 1000, 0.0005)
+    limit, fair_limit = AdaptiveLimit(20, 1000, 0.01), AdaptiveLimit(4, 1000, 0.0005, MOST)
     admission = Admission(load, limit, fair_limit)
     flood, _ = enter(admission, "flood", 100)
     for _ in range(10 * SAMPLES):

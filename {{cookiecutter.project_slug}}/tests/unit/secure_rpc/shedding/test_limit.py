@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from secure_rpc.shedding.limit import SAMPLES, AdaptiveLimit, LagProbe
+from secure_rpc.shedding.limit import MOST, SAMPLES, AdaptiveLimit, LagProbe
 
 TARGET = 0.002
 
@@ -28,6 +28,14 @@ def test_it_goes_down_by_how_long_work_waits_but_not_by_more_than_half_at_once()
         limit = AdaptiveLimit(20, 1000, TARGET)
         assert decide(limit, lag) == expected
         assert limit.lag_seconds == lag
+
+
+@pytest.mark.parametrize(("counts", "lag"), [(0, 0.0), (MOST, 0.4)])
+def test_the_least_wait_decides_or_all_but_the_greatest(counts: int, lag: float) -> None:
+    limit = AdaptiveLimit(20, 1000, TARGET, counts)
+    for wait in (0.0, 0.9, 0.1, 0.4, 0.2):
+        limit.saw(wait, 100)
+    assert limit.lag_seconds == lag
 
 
 def test_it_starts_from_what_is_under_way_and_ends_at_its_floor() -> None:
