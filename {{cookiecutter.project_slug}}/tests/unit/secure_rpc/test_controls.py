@@ -43,7 +43,7 @@ def declared() -> frozenset[str]:
                 continue
             name = node.args[0]
             if node.func.id in KINDS and isinstance(name, ast.Constant):
-                found.add(f"{name.value}_total" if node.func.id == "Counter" else str(name.value))
+                found.add(f"{name.value!s}_total" if node.func.id == "Counter" else str(name.value))
     return frozenset(found)
 
 
