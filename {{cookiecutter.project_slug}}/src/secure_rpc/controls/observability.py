@@ -40,7 +40,7 @@ AREA = Area(
             ),
             tests=("tests/integration/secure_rpc/test_log_schema.py::test_the_lines_of_a_service_are_as_published",),
             checks=("log-format", "log-level"),
-            note="No number: a line that cannot be written is still written in part.",
+            note="No number: a test holds that no value costs a line.",
         ),
         Control(
             id="F3",
