@@ -67,7 +67,7 @@ class ExchangePort:
         routes = [
             Route(HEALTH_PATH, self._healthz),
             Route(METRICS_PATH, self._metrics),
-            Route(f"{CHECK_PATH}{{path:path}}", self._check, methods=VERBS),
+            Route(CHECK_PATH + "{path:path}", self._check, methods=VERBS),
         ]
         try:
             self._socket = socket.create_server(host_and_port(listen))
