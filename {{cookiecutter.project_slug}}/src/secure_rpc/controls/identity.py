@@ -174,16 +174,28 @@ AREA = Area(
             title="A provider's token becomes a short one of ours",
             text=(
                 "Exchanged in the form of RFC 8693, for an audience that is ours to give, never for longer than the"
-                " one that was given."
+                " one that was given. An edge can do so for its callers: it fails closed, and theirs go no further."
             ),
-            code=("src/secure_rpc/exchange.py", "proto/secure_rpc/v1/exchange.proto"),
+            code=(
+                "src/secure_rpc/exchange.py",
+                "src/secure_rpc/edge/exchange.py",
+                "src/secure_rpc/edge/exchange_port.py",
+                "proto/secure_rpc/v1/exchange.proto",
+            ),
             tests=(
                 "tests/unit/secure_rpc/test_exchange.py::test_a_token_never_outlives_the_one_that_was_given_not_even_by_the_leeway",
                 "tests/unit/secure_rpc/test_exchange.py::test_an_audience_that_is_not_ours_to_give_is_refused",
                 "tests/unit/secure_rpc/test_exchange.py::test_a_bound_token_is_not_exchanged_not_even_by_its_holder",
             ),
-            template_tests=("tests/test_oidc_provider.py::test_a_token_is_exchanged_for_one_of_the_services_own",),
-            metrics=("secure_rpc_refusals_total",),
+            template_tests=(
+                "tests/test_oidc_provider.py::test_a_token_is_exchanged_for_one_of_the_services_own",
+                "tests/test_edge_exchange.py::test_a_token_that_is_no_good_is_not_exchanged",
+            ),
+            metrics=(
+                "secure_rpc_edge_exchange_remembered_tokens",
+                "secure_rpc_edge_exchanges_total",
+                "secure_rpc_refusals_total",
+            ),
             checks=("token-lives",),
             note="A client asks for it; Envoy does not do it by itself.",
         ),
