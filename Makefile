@@ -87,6 +87,9 @@ wall: ## note the digests of the platform's files: after each change to one of t
 observability: $(VENV)/.stamp ## build the alerts and dashboards of the template: after a change of what builds them
 	@$(BIN)/python -B tools/observability.py
 
+controls: $(VENV)/.stamp ## build the page of controls of the template: after a change of src/secure_rpc/controls
+	@$(BIN)/python -B tools/controls.py
+
 docs-pictures: $(VENV)/.stamp ## draw the dashboards for their page anew, from a live run: after a change of one (needs Prometheus)
 	@$(WITH_TOOLS) $(BIN)/python -m pytest tests/test_observability.py -k pictures --docs-pictures
 
@@ -104,4 +107,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall observability docs-pictures files lock clean
+.PHONY: help setup bake demo bench test lint wall observability controls docs-pictures files lock clean
