@@ -48,9 +48,10 @@ def with_setting(place: str, value: Any) -> dict[str, Any]:
     data: dict[str, Any] = copy.deepcopy(SOUND)
     *above, last = place.replace(METHOD, "METHOD").split(".")
     section: Any = data
-    for part in above:
+    for part, after in zip(above, [*above, last][1:], strict=True):
         key = part.replace("METHOD", METHOD)
-        section = section[int(key)] if isinstance(section, list) else section.setdefault(key, {})
+        empty: Any = [{}] if after == "0" else {}
+        section = section[int(key)] if isinstance(section, list) else section.setdefault(key, empty)
     section[last] = value
     return data
 
