@@ -20,6 +20,7 @@ from typing import Any, Self, TypeAlias
 import grpc
 
 from secure_rpc.call import current_call
+from secure_rpc.client_status import await_servers_word
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.telemetry.propagation import outgoing
 from secure_rpc.tls.client_credentials import ClientCertificate
@@ -288,6 +289,8 @@ class _MultiCallable:
             wait_for_ready=defaults.wait_for_ready if wait_for_ready is None else wait_for_ready,
             compression=compression,
         )
+        if self._kind.startswith("stream"):
+            await_servers_word(call)
         generation.begin(call)
         return call
 
