@@ -22,7 +22,7 @@ floor.establish()
 import grpc  # noqa: E402
 from google.rpc import error_details_pb2  # noqa: E402
 from grpc_status import rpc_status  # noqa: E402
-from secure_rpc.client import connect, failure_of  # noqa: E402
+from secure_rpc.client import connect  # noqa: E402
 from secure_rpc.dev.authority import Authority, client_request  # noqa: E402
 from secure_rpc.dev.issuer import TokenIssuer, load_callers  # noqa: E402
 from secure_rpc.dev.setup import DevelopmentFiles  # noqa: E402
@@ -68,8 +68,7 @@ async def ended(method: str, kind: str, call: Any) -> dict[str, str]:  # noqa: A
                     break
         else:
             await call
-    except grpc.aio.AioRpcError:
-        error = await failure_of(call)
+    except grpc.aio.AioRpcError as error:
         told |= {"code": error.code().name, "reason": reason_of(error)}
     return told
 

@@ -19,7 +19,7 @@ from google.rpc import error_details_pb2  # noqa: E402
 from grpc_status import rpc_status  # noqa: E402
 from secure_rpc import token_sources  # noqa: E402
 from secure_rpc.audit.verify import verify  # noqa: E402
-from secure_rpc.client import connect, failure_of  # noqa: E402
+from secure_rpc.client import connect  # noqa: E402
 from secure_rpc.dev.authority import Authority, client_request, pem_of, server_request, write_private  # noqa: E402
 from secure_rpc.dev.issuer import Caller, TokenIssuer  # noqa: E402
 from secure_rpc.exchange import jwks  # noqa: E402
@@ -90,8 +90,8 @@ async def call(channel: grpc.aio.Channel, at_once: asyncio.Semaphore, method: st
         asked = ask(getattr(pb, f"{method}Request")(**fields), metadata=metadata, timeout=SECONDS)
         try:
             return {"code": "OK", "response": MessageToDict(await asked)}
-        except grpc.aio.AioRpcError:
-            return told(await failure_of(asked))
+        except grpc.aio.AioRpcError as error:
+            return told(error)
 
 
 def told(error: grpc.aio.AioRpcError) -> Json:

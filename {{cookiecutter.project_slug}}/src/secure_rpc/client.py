@@ -134,20 +134,6 @@ def new_idempotency_key() -> tuple[str, str]:
     return IDEMPOTENCY_KEY, secrets.token_urlsafe(NONCE_BYTES)
 
 
-async def failure_of(call: Any) -> grpc.aio.AioRpcError:
-    """Return the error that says how a call ended.
-
-    Where the server refuses a stream while its requests are still being written, what is raised first is the
-    failed write, as INTERNAL; the status that came, and its details, are known to the call alone.
-
-    Args:
-        call: a `grpc.aio` call of any kind that has raised.
-    """
-    return grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )
-
-
 def connect_plaintext(target: str) -> grpc.aio.Channel:
     """Return a channel without TLS, to a sidecar on this machine that adds it. No credential is ever sent on it.
 

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from rich.console import Console
 
 from secure_rpc.chain import CORRELATION_ID_KEY
-from secure_rpc.client import connect, failure_of
+from secure_rpc.client import connect
 from secure_rpc.configuration import ConfigurationError, did_you_mean
 from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.platform import Application
@@ -124,14 +124,11 @@ async def replies(channel: grpc.aio.Channel, method: MethodDescriptor, requests:
         response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
     )
     made = multi_callable(requests if method.client_streaming else requests[0])
-    try:
-        if method.server_streaming:
-            async for reply in made:
-                yield reply
-        else:
-            yield await made
-    except grpc.aio.AioRpcError:
-        raise await failure_of(made) from None
+    if method.server_streaming:
+        async for reply in made:
+            yield reply
+    else:
+        yield await made
 
 
 def _parse(method: MethodDescriptor, text: str) -> Message:

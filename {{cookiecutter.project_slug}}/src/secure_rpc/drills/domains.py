@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from secure_rpc import settings as settings_module
-from secure_rpc.client import connect, failure_of
+from secure_rpc.client import connect
 from secure_rpc.client_channel import RotatingChannel
 from secure_rpc.configuration import read_yaml
 from secure_rpc.dev.authority import Authority, Leaf, client_request
@@ -168,8 +168,7 @@ async def ending(channel: grpc.aio.Channel, method: MethodDescriptor, request: M
     call = start_call(channel, method)(request)
     try:
         await call
-    except grpc.aio.AioRpcError:
-        error = await failure_of(call)
+    except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE and rpc_status.from_call(cast("Any", error)) is None:
             return NO_CONNECTION
         return SERVED if error.code() in ANSWERS else told_by(error)

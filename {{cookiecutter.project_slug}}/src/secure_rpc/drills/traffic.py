@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from secure_rpc.client import connect, failure_of
+from secure_rpc.client import connect
 from secure_rpc.client_channel import RotatingChannel
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.drills.ground import LOOK_SECONDS, PATIENCE_SECONDS, Ground
@@ -86,8 +86,8 @@ class Stream:
         try:
             async for _ in self._call:
                 self.answers += 1
-        except grpc.aio.AioRpcError:
-            return told_by(await failure_of(self._call))
+        except grpc.aio.AioRpcError as error:
+            return told_by(error)
         return "OK"
 
 
