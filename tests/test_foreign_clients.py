@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import npm
 from tests.foreign.buf import Buf
 from tests.foreign.clients import Call, Connection, Place
-from tests.foreign.node import Node, installed
+from tests.foreign.node import PROGRAM, Node
 from tests.foreign.running import Running
 from tools.bake import ROOT, bake
 
@@ -72,7 +73,7 @@ def node(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Node:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return Node(place, tmp_path_factory.mktemp("home"), installed(ROOT / "build" / "foreign"))
+    return Node(place, tmp_path_factory.mktemp("home"), npm.installed(PROGRAM, ROOT / "build" / "foreign"))
 
 
 @pytest.fixture(params=["buf", "node"])

@@ -13,7 +13,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-HERE = Path(__file__).parent
+PROGRAM = Path(__file__).with_name("browser.mjs")
 SECONDS = 30.0
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -22,23 +22,6 @@ def missing() -> list[str]:
     """Return what the machine lacks."""
     needed = [name for name in ("node", "npm") if not shutil.which(name)]
     return needed if any(map(shutil.which, PROGRAMS)) else [*needed, "chromium"]
-
-
-def installed(folder: Path) -> Path:
-    """Return the program, in a folder with its packages as the lock has them.
-
-    Raises:
-        CalledProcessError: npm could not install them.
-
-    """
-    lock, done = HERE / "package-lock.json", folder / "installed.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not done.is_file() or done.read_bytes() != lock.read_bytes():
-        for name in (".npmrc", "package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder / name)
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        shutil.copy(lock, done)
-    return Path(shutil.copy(HERE / "browser.mjs", folder / "browser.mjs"))
 
 
 def key_digest(certificate: Path) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.driven import Browser, installed, missing
+from tests import npm
+from tests.browser.driven import PROGRAM, Browser, missing
 from tests.browser.world import World
 from tests.exports import meshes
 from tools.bake import ROOT, bake
@@ -27,7 +28,7 @@ def browser_program() -> Path:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return installed(ROOT / "build" / "browser")
+    return npm.installed(PROGRAM, ROOT / "build" / "browser")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests import npm
 from tests.edge import running
 from tests.edge.calling import ID, ORIGIN, Web, rest
 from tests.edge.running import EDGE, Edge
@@ -45,7 +46,7 @@ def envoy(oidc_folder: Path) -> Path:
 def web_program(oidc_program: Path) -> Path:
     """Return the client's program, its packages installed; there is Node where there is a provider."""
     assert oidc_program.is_file()
-    return running.installed(ROOT / "build" / "edge-client")
+    return npm.installed(EDGE / "client.mjs", ROOT / "build" / "edge-client")
 
 
 @pytest.fixture(scope="session")

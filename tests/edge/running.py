@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -168,20 +167,3 @@ def build(service: Path, folder: Path, values: Mapping[str, Any]) -> Json:
     assert done.returncode == 0, done.stderr
     built: Json = yaml.safe_load((folder / "envoy.yaml").read_text(encoding="utf-8"))
     return built
-
-
-def installed(folder: Path) -> Path:
-    """Return the client's program, in a folder with its packages as the lock has them.
-
-    Raises:
-        CalledProcessError: npm could not install them.
-
-    """
-    lock, done = EDGE / "package-lock.json", folder / "installed.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not done.is_file() or done.read_bytes() != lock.read_bytes():
-        for name in (".npmrc", "package.json", "package-lock.json"):
-            shutil.copy(EDGE / name, folder / name)
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        shutil.copy(lock, done)
-    return Path(shutil.copy(EDGE / "client.mjs", folder / "client.mjs"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,24 +16,7 @@ if TYPE_CHECKING:
 
     from tests.foreign.clients import Call, Connection, Json, Place
 
-FOREIGN = Path(__file__).parent
-
-
-def installed(folder: Path) -> Path:
-    """Return the program, in a folder with its packages as the lock has them.
-
-    Raises:
-        CalledProcessError: npm could not install them.
-
-    """
-    lock, done = FOREIGN / "package-lock.json", folder / "installed.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not done.is_file() or done.read_bytes() != lock.read_bytes():
-        for name in (".npmrc", "package.json", "package-lock.json"):
-            shutil.copy(FOREIGN / name, folder / name)
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        shutil.copy(lock, done)
-    return Path(shutil.copy(FOREIGN / "client.mjs", folder / "client.mjs"))
+PROGRAM = Path(__file__).with_name("client.mjs")
 
 
 class Node(Client):

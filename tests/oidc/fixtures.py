@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 import yaml
 
+from tests import npm
 from tests.oidc.calling import Callers
-from tests.oidc.provider import Provider, installed
+from tests.oidc.provider import OIDC, Provider
 from tests.oidc.service import Service, policy_for, settings_in
 from tools.bake import ROOT, bake
 
@@ -36,7 +37,7 @@ def oidc_program() -> Path:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return installed(ROOT / "build" / "oidc")
+    return npm.installed(OIDC / "provider.mjs", ROOT / "build" / "oidc")
 
 
 @pytest.fixture(scope="session")

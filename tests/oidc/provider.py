@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import ssl
 import subprocess
@@ -28,23 +27,6 @@ SECRETS = {
     "checker": "checker+checker",
     "bound": "",
 }
-
-
-def installed(folder: Path) -> Path:
-    """Return the program, in a folder with its packages as the lock has them.
-
-    Raises:
-        CalledProcessError: npm could not install them.
-
-    """
-    lock, done = OIDC / "package-lock.json", folder / "installed.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not done.is_file() or done.read_bytes() != lock.read_bytes():
-        for name in (".npmrc", "package.json", "package-lock.json"):
-            shutil.copy(OIDC / name, folder / name)
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        shutil.copy(lock, done)
-    return Path(shutil.copy(OIDC / "provider.mjs", folder / "provider.mjs"))
 
 
 class Provider:
