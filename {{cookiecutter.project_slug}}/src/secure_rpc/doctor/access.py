@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from secure_rpc.call import Method
 from secure_rpc.doctor.checks import Check, Finding, Level, none_of, not_applicable, unknown, verdict
 from secure_rpc.doctor.facts import Facts
-from secure_rpc.policy.document import permissions_of
+from secure_rpc.policy.document import Binding, permissions_of
 from secure_rpc.sensitive import has_sensitive
 
 POLICY = "docs/policy.md"
@@ -42,19 +44,46 @@ def _public(facts: Facts) -> Finding:
     )
 
 
-def _wildcards(facts: Facts) -> Finding:
-    if facts.policy is None:
-        return unknown(NO_POLICY)
-    return none_of(
-        (
-            f"{who.workload} as {binding.role}"
-            for binding in facts.policy.policy.bindings
-            for who in binding.principals
-            if "*" in who.workload
-        ),
-        "each workload is named in full",
-        "patterns of workloads",
-    )
+def _of_bindings(found: Callable[[Binding, Facts], Iterable[str]], good: str, bad: str) -> Callable[[Facts], Finding]:
+    """Return what looks at each binding of the policy.
+
+    Args:
+        found: gives what is wrong with one; an empty text stands for the binding itself.
+        good: said where nothing is.
+        bad: what those that are found have in common.
+    """
+
+    def look(facts: Facts) -> Finding:
+        if facts.policy is None:
+            return unknown(NO_POLICY)
+        return none_of(
+            (
+                each or binding.name or f"bindings[{number}] {binding.role}"
+                for number, binding in enumerate(facts.policy.policy.bindings)
+                for each in found(binding, facts)
+            ),
+            good,
+            bad,
+        )
+
+    return look
+
+
+def _patterns(binding: Binding, _facts: Facts) -> Iterable[str]:
+    return (f"{who.workload} as {binding.role}" for who in binding.principals if "*" in who.workload)
+
+
+def _endless_users(binding: Binding, _facts: Facts) -> Iterable[str]:
+    users = (who.subject for who in binding.principals if who.subject)
+    return (f"{subject} as {binding.role}" for subject in users if binding.expires is None)
+
+
+def _ended(binding: Binding, facts: Facts) -> Iterable[str]:
+    return [""] if binding.expires is not None and binding.expires <= facts.now else []
+
+
+def _everywhere(binding: Binding, _facts: Facts) -> Iterable[str]:
+    return [""] if binding.tenants == "all" and binding.expires is None and not binding.condition else []
 
 
 def _unused_roles(facts: Facts) -> Finding:
@@ -82,49 +111,6 @@ def _may(method: Method, given: set[str]) -> bool:
     contract = method.contract
     some = not contract.any_permissions or bool(given & set(contract.any_permissions))
     return some and given >= set(contract.permissions)
-
-
-def _persons(facts: Facts) -> Finding:
-    if facts.policy is None:
-        return unknown(NO_POLICY)
-    return none_of(
-        (
-            f"{who.subject} as {binding.role}"
-            for binding in facts.policy.policy.bindings
-            for who in binding.principals
-            if who.subject and binding.expires is None
-        ),
-        "no single user has a role for ever",
-        "single users without an end",
-    )
-
-
-def _expired(facts: Facts) -> Finding:
-    if facts.policy is None:
-        return unknown(NO_POLICY)
-    return none_of(
-        (
-            binding.name or f"bindings[{number}] {binding.role}"
-            for number, binding in enumerate(facts.policy.policy.bindings)
-            if binding.expires is not None and binding.expires <= facts.now
-        ),
-        "no binding has come to its end",
-        "ended, and still there",
-    )
-
-
-def _all_tenants(facts: Facts) -> Finding:
-    if facts.policy is None:
-        return unknown(NO_POLICY)
-    return none_of(
-        (
-            binding.name or f"bindings[{number}] {binding.role}"
-            for number, binding in enumerate(facts.policy.policy.bindings)
-            if binding.tenants == "all" and binding.expires is None and not binding.condition
-        ),
-        "who may touch all tenants' data may so for a time, or under a condition",
-        "for ever, and under no condition",
-    )
 
 
 def _writes(facts: Facts) -> Finding:
@@ -209,7 +195,7 @@ CHECKS = (
         "no workload in the policy's bindings has a star",
         "name each workload in full in policy/policy.yaml",
         POLICY,
-        _wildcards,
+        _of_bindings(_patterns, "each workload is named in full", "patterns of workloads"),
     ),
     Check(
         "policy-unused-roles",
@@ -239,7 +225,7 @@ CHECKS = (
         "expires of each binding",
         "take the binding out of policy/policy.yaml",
         POLICY,
-        _expired,
+        _of_bindings(_ended, "no binding has come to its end", "ended, and still there"),
     ),
     Check(
         "policy-persons",
@@ -249,7 +235,7 @@ CHECKS = (
         "bindings that name a subject have expires",
         "set expires on the binding, or bind a group in its place",
         POLICY,
-        _persons,
+        _of_bindings(_endless_users, "no single user has a role for ever", "single users without an end"),
     ),
     Check(
         "policy-all-tenants",
@@ -259,7 +245,11 @@ CHECKS = (
         "bindings with tenants: all have expires or a condition",
         "set expires or condition on the binding, or name the tenants",
         POLICY,
-        _all_tenants,
+        _of_bindings(
+            _everywhere,
+            "who may touch all tenants' data may so for a time, or under a condition",
+            "for ever, and under no condition",
+        ),
     ),
     Check(
         "fields-encrypted",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.doctor.checks import Check, Finding, Level, none_of, not_applicable, unknown, verdict
 from secure_rpc.doctor.facts import Facts
 from secure_rpc.identity import api_key
+from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.principal import Credential
 
 IDENTITY, SETTINGS, CERTIFICATES = "docs/identity.md", "docs/settings.md", "docs/certificates.md"
@@ -25,15 +27,22 @@ def _two_proofs(facts: Facts) -> Finding:
     return none_of(weak, "no call gets by with a token alone", "enough by itself")
 
 
-def _keys_by_https(facts: Facts) -> Finding:
-    issuers = facts.settings.authentication.issuers
-    if not issuers:
-        return not_applicable(NO_ISSUERS)
-    return none_of(
-        (each.issuer for each in issuers if each.jwks_file is not None or not each.issuer.startswith("https://")),
-        "the keys of each issuer come from the issuer, by https",
-        "from a file, or of an issuer that is no https URL",
-    )
+def _of_issuers(found: Callable[[Issuer], Iterable[str]], good: str, bad: str) -> Callable[[Facts], Finding]:
+    """Return what looks at each issuer whose tokens are taken for calls.
+
+    Args:
+        found: gives what is wrong with one.
+        good: said where nothing is.
+        bad: what those that are found have in common.
+    """
+
+    def look(facts: Facts) -> Finding:
+        issuers = facts.settings.authentication.issuers
+        if not issuers:
+            return not_applicable(NO_ISSUERS)
+        return none_of((each for issuer in issuers for each in found(issuer)), good, bad)
+
+    return look
 
 
 def _keys_ca(facts: Facts) -> Finding:
@@ -47,68 +56,30 @@ def _keys_ca(facts: Facts) -> Finding:
     )
 
 
-def _audiences(facts: Facts) -> Finding:
-    issuers = facts.settings.authentication.issuers
-    if not issuers:
-        return not_applicable(NO_ISSUERS)
-    return none_of(
-        (
-            f"{name} of {each.issuer}"
-            for each in issuers
-            for name in each.audiences
-            if name.lower() in SHARED_AUDIENCES or name == each.issuer
-        ),
-        "each audience is of this service",
-        "audiences that tokens for others have, too",
-    )
+def _without_https(of: Issuer) -> Iterable[str]:
+    return [of.issuer] if of.jwks_file is not None or not of.issuer.startswith("https://") else []
 
 
-def _types(facts: Facts) -> Finding:
-    issuers = facts.settings.authentication.issuers
-    if not issuers:
-        return not_applicable(NO_ISSUERS)
-    return none_of(
-        (f"{kind} of {each.issuer}" for each in issuers for kind in each.types if kind != "at+jwt"),
-        "access tokens alone are taken",
-        "types that are no access token (RFC 9068)",
-    )
+def _shared_audiences(of: Issuer) -> Iterable[str]:
+    shared = (name for name in of.audiences if name.lower() in SHARED_AUDIENCES or name == of.issuer)
+    return (f"{name} of {of.issuer}" for name in shared)
 
 
-def _leeway(facts: Facts) -> Finding:
-    issuers = facts.settings.authentication.issuers
-    if not issuers:
-        return not_applicable(NO_ISSUERS)
-    return none_of(
-        (f"{each.leeway_seconds:g} s of {each.issuer}" for each in issuers if each.leeway_seconds > MAX_LEEWAY_SECONDS),
-        "clocks may differ by a minute at most",
-        "leeway_seconds",
-    )
+def _other_types(of: Issuer) -> Iterable[str]:
+    return (f"{kind} of {of.issuer}" for kind in of.types if kind != "at+jwt")
 
 
-def _keys_age(facts: Facts) -> Finding:
-    issuers = facts.settings.authentication.issuers
-    if not issuers:
-        return not_applicable(NO_ISSUERS)
-    return none_of(
-        (
-            f"{each.keys.stale_limit_seconds:g} s of {each.issuer}"
-            for each in issuers
-            if each.keys.stale_limit_seconds > MAX_STALE_SECONDS
-        ),
-        "no key is used for more than an hour without being confirmed",
-        "keys.stale_limit_seconds",
-    )
+def _much_leeway(of: Issuer) -> Iterable[str]:
+    return [f"{of.leeway_seconds:g} s of {of.issuer}"] if of.leeway_seconds > MAX_LEEWAY_SECONDS else []
 
 
-def _bound(facts: Facts) -> Finding:
-    issuers = facts.settings.authentication.issuers
-    if not issuers:
-        return not_applicable(NO_ISSUERS)
-    return none_of(
-        (each.issuer for each in issuers if not each.certificate_bound),
-        "each token counts for the certificate it was given to",
-        "tokens that are bound to nobody",
-    )
+def _old_keys(of: Issuer) -> Iterable[str]:
+    seconds = of.keys.stale_limit_seconds
+    return [f"{seconds:g} s of {of.issuer}"] if seconds > MAX_STALE_SECONDS else []
+
+
+def _unbound(of: Issuer) -> Iterable[str]:
+    return [] if of.certificate_bound else [of.issuer]
 
 
 def _token_lives(facts: Facts) -> Finding:
@@ -185,7 +156,11 @@ CHECKS = (
         "authentication.issuers of the settings: jwks_url or introspection, and an issuer that is an https URL",
         "set jwks_url: https://... of the issuer in place of jwks_file",
         IDENTITY,
-        _keys_by_https,
+        _of_issuers(
+            _without_https,
+            "the keys of each issuer come from the issuer, by https",
+            "from a file, or of an issuer that is no https URL",
+        ),
     ),
     Check(
         "audiences",
@@ -195,7 +170,9 @@ CHECKS = (
         "no audience of authentication.issuers is one that is shared",
         "set audiences to the name of this service alone",
         IDENTITY,
-        _audiences,
+        _of_issuers(
+            _shared_audiences, "each audience is of this service", "audiences that tokens for others have, too"
+        ),
     ),
     Check(
         "deny-list",
@@ -215,7 +192,7 @@ CHECKS = (
         "types of authentication.issuers",
         "set types: [at+jwt]",
         IDENTITY,
-        _types,
+        _of_issuers(_other_types, "access tokens alone are taken", "types that are no access token (RFC 9068)"),
     ),
     Check(
         "token-leeway",
@@ -225,7 +202,7 @@ CHECKS = (
         f"leeway_seconds of authentication.issuers is {MAX_LEEWAY_SECONDS:g} at most",
         "set leeway_seconds: 30",
         IDENTITY,
-        _leeway,
+        _of_issuers(_much_leeway, "clocks may differ by a minute at most", "leeway_seconds"),
     ),
     Check(
         "issuer-keys-age",
@@ -235,7 +212,9 @@ CHECKS = (
         f"keys.stale_limit_seconds of authentication.issuers is {MAX_STALE_SECONDS:g} at most",
         "set keys.stale_limit_seconds: 3600",
         IDENTITY,
-        _keys_age,
+        _of_issuers(
+            _old_keys, "no key is used for more than an hour without being confirmed", "keys.stale_limit_seconds"
+        ),
     ),
     Check(
         "token-lives",
@@ -286,7 +265,9 @@ CHECKS = (
         "certificate_bound of authentication.issuers (RFC 8705)",
         "set certificate_bound: true, where the issuer binds its tokens",
         IDENTITY,
-        _bound,
+        _of_issuers(
+            _unbound, "each token counts for the certificate it was given to", "tokens that are bound to nobody"
+        ),
     ),
     Check(
         "issuer-ca",
