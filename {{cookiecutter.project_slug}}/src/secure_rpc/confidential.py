@@ -21,10 +21,10 @@ from typing import Any, Self
 import yaml
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from secure_rpc.configuration import NOT_SHOWN, ConfigurationError, Section, explain, read_yaml
+from secure_rpc.configuration import NOT_SHOWN, ConfigurationError, Section, read_yaml
 from secure_rpc.sensitive import change
 from secure_rpc.watching import FileWatch
 
@@ -206,11 +206,7 @@ def load(path: Path) -> KeyringFile:
     Raises:
         ConfigurationError: it is missing or wrong; no key is shown.
     """
-    source = read_yaml(path)
-    try:
-        return KeyringFile.model_validate(source.data)
-    except ValidationError as error:
-        raise explain(error, KeyringFile, source.place) from None
+    return read_yaml(path).validated(KeyringFile)
 
 
 def save(path: Path, keyring: KeyringFile) -> None:

@@ -10,11 +10,12 @@ import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+M = TypeVar("M", bound=BaseModel)
 Location: TypeAlias = tuple[str | int, ...]  # ("roles", "reader", "permissions", 0)
 
 
@@ -105,6 +106,20 @@ class YamlDocument:
         while location and location not in self.lines:
             location = location[:-1]
         return f"{self.path}:{self.lines.get(location, 1)}"
+
+    def validated(self, model: type[M]) -> M:
+        """Return what is in the file as a model has it.
+
+        Args:
+            model: says what may be there.
+
+        Raises:
+            ConfigurationError: file, line and remedy of each thing that is wrong.
+        """
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            raise explain(error, model, self.place) from None
 
 
 def read_yaml(path: Path) -> YamlDocument:

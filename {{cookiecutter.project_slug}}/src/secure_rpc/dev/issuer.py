@@ -13,9 +13,9 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from secure_rpc.configuration import ConfigurationError, Section, did_you_mean, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, did_you_mean, read_yaml
 from secure_rpc.dev.authority import pem_of, write_private
 
 LIFETIME_SECONDS = 3600
@@ -114,11 +114,7 @@ def load_callers(file: Path) -> dict[str, Caller]:
     Raises:
         ConfigurationError: what is wrong with the file.
     """
-    source = read_yaml(file)
-    try:
-        return Callers.model_validate(source.data).callers
-    except ValidationError as error:
-        raise explain(error, Callers, source.place) from None
+    return read_yaml(file).validated(Callers).callers
 
 
 def find_caller(callers: Mapping[str, Caller], name: str) -> Caller:

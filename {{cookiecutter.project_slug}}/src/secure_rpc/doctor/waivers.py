@@ -7,9 +7,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from secure_rpc.configuration import ConfigurationError, Section, did_you_mean, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, did_you_mean, read_yaml
 
 FILE = Path("doctor.yaml")
 CHECK = "waivers"  # holds them to their dates, and cannot be waived itself
@@ -51,10 +51,7 @@ def load(path: Path, known: Collection[str]) -> tuple[Waiver, ...]:
     if not path.exists():
         return ()
     source = read_yaml(path)
-    try:
-        found = WaiverFile.model_validate(source.data).waived
-    except ValidationError as error:
-        raise explain(error, WaiverFile, source.place) from None
+    found = source.validated(WaiverFile).waived
     problems = [
         f'{source.place(("waived", number, "id"))}: there is no check "{each.id}" to waive; '
         f"{did_you_mean(each.id, set(known) - {CHECK})}"

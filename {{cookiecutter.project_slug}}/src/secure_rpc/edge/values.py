@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from secure_rpc.configuration import ConfigurationError, Section, did_you_mean, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, did_you_mean, read_yaml
 from secure_rpc.identity.issuer import HttpsUrl
 from secure_rpc.spiffe import parse as parse_spiffe_id
 
@@ -161,10 +161,7 @@ def load(path: Path) -> Values:
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise ConfigurationError(f"{path}: is no map; docs/edge.md shows what goes into it")
-    try:
-        return Values.model_validate(document.data)
-    except ValidationError as error:
-        raise explain(error, Values, document.place) from None
+    return document.validated(Values)
 
 
 def host_and_port(address: str) -> tuple[str, int]:

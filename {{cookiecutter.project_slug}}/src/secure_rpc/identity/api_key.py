@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
 from secure_rpc import errors
-from secure_rpc.configuration import ConfigurationError, Section, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, read_yaml
 
 ISSUER = "api-key"  # of principals that an API key vouches for
 SECRET_BYTES = 32
@@ -121,11 +121,7 @@ def load(path: Path) -> dict[str, ApiKey]:
     Raises:
         ConfigurationError: it is missing or wrong.
     """
-    source = read_yaml(path)
-    try:
-        return ApiKeyFile.model_validate(source.data).keys
-    except ValidationError as error:
-        raise explain(error, ApiKeyFile, source.place) from None
+    return read_yaml(path).validated(ApiKeyFile).keys
 
 
 def save(path: Path, keys: dict[str, ApiKey]) -> None:

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 
 import yaml
 from cryptography import x509
-from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from secure_rpc import spiffe
-from secure_rpc.configuration import ConfigurationError, Section, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, read_yaml
 
 HEADER = "# What is revoked, and no longer counts from the moment this file is written; docs/certificates.md\n"
 FOR_EVER = float("inf")
@@ -146,11 +146,7 @@ def read(path: Path) -> tuple[Revocation, ...]:
     Raises:
         ConfigurationError: file, line and remedy of each thing that is wrong.
     """
-    source = read_yaml(path)
-    try:
-        return DenyListFile.model_validate(source.data).revoked
-    except ValidationError as error:
-        raise explain(error, DenyListFile, source.place) from None
+    return read_yaml(path).validated(DenyListFile).revoked
 
 
 def write(path: Path, revoked: Sequence[Revocation]) -> None:

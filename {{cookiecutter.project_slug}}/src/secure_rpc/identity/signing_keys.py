@@ -16,10 +16,10 @@ import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from secure_rpc.caller import Principal
-from secure_rpc.configuration import ConfigurationError, Section, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, read_yaml
 from secure_rpc.identity.certificate import MIN_RSA_BITS
 from secure_rpc.watching import FileWatch
 
@@ -171,11 +171,7 @@ def read(path: Path) -> dict[str, RegisteredKey]:
     Raises:
         ConfigurationError: it is missing or wrong.
     """
-    source = read_yaml(path)
-    try:
-        return SigningKeyFile.model_validate(source.data).keys
-    except ValidationError as error:
-        raise explain(error, SigningKeyFile, source.place) from None
+    return read_yaml(path).validated(SigningKeyFile).keys
 
 
 def _registered(entries: dict[str, RegisteredKey]) -> _Registered:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from secure_rpc.configuration import ConfigurationError, Section, explain, read_yaml
+from secure_rpc.configuration import ConfigurationError, Section, read_yaml
 
 FOLDER = Path("observability")
 FILE = "objectives.yaml"
@@ -107,7 +107,4 @@ def load(path: Path) -> Promises:
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise ConfigurationError(f"{path}: is no map; docs/slo.md shows what goes into it")
-    try:
-        return Promises.model_validate(document.data)
-    except ValidationError as error:
-        raise explain(error, Promises, document.place) from None
+    return document.validated(Promises)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
 from secure_rpc.call import Method, Principal
 from secure_rpc.configuration import (
@@ -15,7 +15,6 @@ from secure_rpc.configuration import (
     Location,
     YamlDocument,
     did_you_mean,
-    explain,
     parse_yaml,
     read_text,
 )
@@ -244,7 +243,4 @@ def parse(path: Path, text: str) -> CaseDocument:
         ConfigurationError: file, line and remedy of each thing that is wrong.
     """
     source = parse_yaml(path, text)
-    try:
-        return CaseDocument(CaseTable.model_validate(source.data), source)
-    except ValidationError as error:
-        raise explain(error, CaseTable, source.place) from None
+    return CaseDocument(source.validated(CaseTable), source)

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from secure_rpc.configuration import ConfigurationError, Section, YamlDocument, explain, parse_yaml, read_text
+from secure_rpc.configuration import ConfigurationError, Section, YamlDocument, parse_yaml, read_text
 from secure_rpc.policy import references
 from secure_rpc.quota import Quota, most_generous
 
@@ -188,10 +188,7 @@ def parse(path: Path, text: str) -> PolicyDocument:
         ConfigurationError: file, line and remedy of each thing that is wrong.
     """
     source = parse_yaml(path, text)
-    try:
-        policy = Policy.model_validate(source.data)
-    except ValidationError as error:
-        raise explain(error, Policy, source.place) from None
+    policy = source.validated(Policy)
     problems = [
         *references.unknown_roles(policy.roles, policy.bindings, source.place),
         *references.cycles(policy.roles, source.place),

@@ -13,10 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from secure_rpc.call import Method
-from secure_rpc.configuration import ConfigurationError, explain, parse_yaml, read_text
+from secure_rpc.configuration import ConfigurationError, parse_yaml, read_text
 from secure_rpc.live import LiveStreams
 from secure_rpc.policy.active import ActivePolicy
 from secure_rpc.policy.conditions import Conditions
@@ -178,11 +176,7 @@ def load_rollout(path: Path) -> Rollout:
     Raises:
         ConfigurationError: file, line and remedy of each thing that is wrong.
     """
-    source = parse_yaml(path, read_text(path))
-    try:
-        return Rollout.model_validate(source.data)
-    except ValidationError as error:
-        raise explain(error, Rollout, source.place) from None
+    return parse_yaml(path, read_text(path)).validated(Rollout)
 
 
 def _candidate_files(rollout: Path | None) -> list[Path]:
