@@ -93,6 +93,7 @@ def disagreements(documents: list[Json], settings: Json, files: dict[str, str], 
         *_names(manifests, settings),
         *_numbers(manifests, settings, promises),
         *_store(manifests, settings),
+        *_isolation(manifests),
     ]
 
 
@@ -131,6 +132,19 @@ def _ways_in(manifests: Manifests) -> Iterator[str]:
             for port in ports:
                 if isinstance(port, str) and port not in manifests.ports:
                     yield f"NetworkPolicy {policy['metadata']['name']} names the port {port}"
+
+
+def _isolation(manifests: Manifests) -> Iterator[str]:
+    """Yield where more than what is named may get to a pod of the namespace, or out of it."""
+    everything = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    policies = {each["metadata"]["name"]: each["spec"] for each in manifests.of("NetworkPolicy")}
+    if everything not in policies.values():
+        yield "no network policy denies what none allows"
+    for name, policy in policies.items():
+        for way, peers in (("ingress", "from"), ("egress", "to")):
+            for rule in policy.get(way, []):
+                if not (rule.get(peers) and rule.get("ports")):
+                    yield f"NetworkPolicy {name} lets {way} by to anywhere or any port"
 
 
 def _paths(manifests: Manifests, named: dict[str, str]) -> Iterator[str]:

@@ -35,6 +35,16 @@ BROKEN: dict[str, tuple[str, Callable[[list[Json], Json, dict[str, str]], Any], 
         lambda d, _s, _f: the(d, "NetworkPolicy")["ingress"][0]["ports"][0].update(port="rpc"),
         "names the port rpc",
     ),
+    "no default": (
+        "prod",
+        lambda d, _s, _f: d.remove(next(each for each in d if each["metadata"]["name"] == "default-deny")),
+        "denies what none allows",
+    ),
+    "open to all": (
+        "prod",
+        lambda d, _s, _f: the(d, "NetworkPolicy")["ingress"][0].pop("from"),
+        "lets ingress by to anywhere",
+    ),
     "policy path": (
         "prod",
         lambda _d, _s, f: f.update({"authorization.policy_file": "/etc/order-service/policy.yaml"}),
