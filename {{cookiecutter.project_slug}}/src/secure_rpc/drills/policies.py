@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import yaml
@@ -11,6 +10,7 @@ from secure_rpc.configuration import read_yaml
 from secure_rpc.drills.plan import Outcome, Plan
 from secure_rpc.drills.story import Story, told
 
+CALLS = 400
 CANDIDATE_CALLS = 40  # to be refused by it: more than it may, before it counts
 WRONG = "version: 1\nroles: [\n"
 
@@ -34,7 +34,7 @@ async def _misconfigured(story: Story) -> None:
     file.write_text(WRONG, encoding="utf-8")
     story.fault("policy.yaml is no policy any more")
     refused = 'sum(secure_rpc_policy_reloads_total{result="refused"})'
-    await story.signal(refused, lambda value: value > 0, "the service does not take it up")
+    await story.signal(refused, "the service does not take it up")
     story.expect(await story.caller.answered(channel), "calls are refused although the policy of before should decide")
     await story.alert("PolicyReloadRefused")
     before = await story.watch.value('sum(secure_rpc_policy_reloads_total{result="ok"})')
@@ -60,13 +60,12 @@ async def _rolled_back(story: Story) -> None:
     file.with_name("rollout.yaml").write_text(yaml.safe_dump(rollout), encoding="utf-8")
     story.fault("a candidate that gives nobody anything decides for all callers")
     refused = 0
-    async with asyncio.timeout(60):
-        while not await story.watch.value("sum(secure_rpc_policy_rollbacks_total)"):
-            refused += not await story.caller.answered(channel)
-            if refused > CANDIDATE_CALLS:
-                break
+    for _ in range(CALLS):
+        if refused > CANDIDATE_CALLS or await story.watch.value("sum(secure_rpc_policy_rollbacks_total)"):
+            break
+        refused += not await story.caller.answered(channel)
     story.expect(refused <= CANDIDATE_CALLS, f"{refused} calls were refused, and it still decides")
-    await story.signal("sum(secure_rpc_policy_rollbacks_total)", lambda value: value > 0, "it takes itself back")
+    await story.signal("sum(secure_rpc_policy_rollbacks_total)", "it takes itself back")
     await story.alert("PolicyRolledBack")
 
     async def is_answered() -> bool:

@@ -24,7 +24,7 @@ ALERT_SECONDS = 60.0
 END_SECONDS = 90.0  # a quarter of an hour, in the hurry of the rules, and what scrapes take
 SIGNAL_SECONDS = 20.0
 PREPARE = ". runbooks/shell.sh\nset -euo pipefail"  # as its reader does
-HEADER = ("what", "after", "")
+HEADER = ("what", "after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +87,21 @@ class Story:
         """Note that the fault is there."""
         self.happened("fault", text)
 
-    async def signal(self, expression: str, reached: Callable[[float], bool], text: str) -> None:
+    async def signal(self, expression: str, text: str) -> None:
         """Wait until a number of the service, as Prometheus has it, says that something is wrong.
+
+        Args:
+            expression: above 0 as soon as it does.
+            text: what it says.
 
         Raises:
             NotSeenError: it does not.
         """
 
-        async def is_reached() -> bool:
-            return reached(await self.watch.value(expression))
+        async def is_told() -> bool:
+            return await self.watch.value(expression) > 0
 
-        await self._until(is_reached, SIGNAL_SECONDS, f"{expression} did not tell")
+        await self._until(is_told, SIGNAL_SECONDS, f"{expression} did not tell")
         self.happened("signal", text)
 
     async def noticed(self, text: str, check: Callable[[], Awaitable[bool]]) -> None:
@@ -207,8 +211,8 @@ class Story:
     def outcome(self) -> Outcome:
         """Return what came of it."""
         times = self.times()
-        rows = [(f"{each.kind}: {each.text}", f"{each.at_seconds:.1f} s", "") for each in self.moments]
-        rows += [(f"time to {name}", f"{seconds:.1f} s", "") for name, seconds in times.items()]
+        rows = [(f"{each.kind}: {each.text}", f"{each.at_seconds:.1f} s") for each in self.moments]
+        rows += [(f"time to {name}", f"{seconds:.1f} s") for name, seconds in times.items()]
         data = {
             "moments": [
                 {"kind": each.kind, "text": each.text, "at": round(each.at_seconds, 2)} for each in self.moments
