@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ __all__ = [
     "Call",
     "Check",
     "Contract",
+    "Finish",
     "Metadata",
     "Method",
     "Outcome",
@@ -39,6 +40,7 @@ __all__ = [
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
 RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
+Finish: TypeAlias = Callable[[bytes | None], Awaitable[None]]  # puts the end of a call on the wire, its reply before it
 EOF: Any = grpc.aio.EOF
 
 
@@ -73,6 +75,7 @@ class Call:
         "rule",
         "seal",
         "session",
+        "task",
         "tenant",
         "trace",
         "unseal",
@@ -84,6 +87,7 @@ class Call:
         self.path = path  # as the caller wrote it; equals method.path but for unknown methods
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
+        self.task: asyncio.Task[Any] | None = None  # that it is served in, until it ends
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
         self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
@@ -272,7 +276,7 @@ class Call:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
         self.raw_checks = self.reviews = ()
-        self._raw = None
+        self._raw = self.task = None
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
@@ -326,5 +330,6 @@ def current_call() -> Call:
 
 
 def enter(call: Call) -> None:
-    """Make a call the current one of this task; gRPC runs each RPC in a task of its own."""
+    """Make a call the current one of this task; each RPC runs in one of its own."""
+    call.task = asyncio.current_task()
     _current.set(call)
