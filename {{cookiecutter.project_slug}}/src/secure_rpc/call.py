@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.headers import Metadata, header_of
-from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.method import UNLIMITED, Check, Contract, Finish, Method, Patience, RawCheck, Review
 from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, is_cancelled, outcome_of, seen_to_its_end
 from secure_rpc.trace_context import Trace, new_call_id
 
@@ -37,10 +37,6 @@ __all__ = [
     "is_cancelled",
 ]
 
-Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
-RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
-Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
-Finish: TypeAlias = Callable[[bytes | None], Awaitable[None]]  # puts the end of a call on the wire, its reply before it
 EOF: Any = grpc.aio.EOF
 
 
@@ -148,8 +144,7 @@ class Call:
         """Return the seconds until the call must end, for the client or for the server; None where neither minds."""
         if self.ends_at_seconds is not None:  # only ever set to what comes before the client's deadline
             return max(self.ends_at_seconds - time.monotonic(), 0.0)
-        remaining: float | None = self.context.time_remaining()
-        return remaining
+        return self.context.time_remaining()  # type: ignore[no-any-return]  # gRPC's own is untyped
 
     def check_raw_requests(self, check: RawCheck) -> None:
         """Have the bytes of each request checked, as they came, before it is decoded; at once if it was."""
