@@ -1,4 +1,4 @@
-"""Those who take part in a story: each has a workload certificate of its own, our client, and tokens as it gets them."""
+"""Those who take part in a story: each has a certificate of its own, our client, and tokens as it gets them."""
 
 from __future__ import annotations
 
