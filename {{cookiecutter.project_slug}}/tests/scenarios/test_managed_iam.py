@@ -89,7 +89,7 @@ async def cloud(application: Application, tmp_path: Path, server: HttpsServer) -
     iam, key = TokenIssuer(IAM, AUDIENCE), tmp_path / "exchange.key"
     server.answer = lambda _: json_of(iam.jwks())
     key.write_bytes(pem_of(ec.generate_private_key(ec.SECP256R1())))
-    of_the_iam = {
+    of_the_iam: dict[str, Any] = {
         "issuer": IAM,
         "jwks_url": f"{server.url}/keys",
         "audiences": [AUDIENCE],
@@ -98,7 +98,7 @@ async def cloud(application: Application, tmp_path: Path, server: HttpsServer) -
         "fetch": {"ca_file": server.ca_file, "timeout_seconds": 20},
         "keys": {"minimum_interval_seconds": 0.01},
     }
-    exchange = {"issuer": INTERNAL, "key_file": key, "audiences": [AUDIENCE], "issuers": [of_the_iam]}
+    exchange: dict[str, Any] = {"issuer": INTERNAL, "key_file": key, "audiences": [AUDIENCE], "issuers": [of_the_iam]}
     keys = tmp_path / "dev" / "internal.json"
     keys.write_bytes(orjson.dumps(jwks(Exchange(**exchange).key_file)))
     own = {"issuer": ISSUER, "jwks_file": tmp_path / "dev" / "jwks.json", "audiences": [AUDIENCE]}

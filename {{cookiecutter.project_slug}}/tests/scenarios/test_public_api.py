@@ -100,8 +100,9 @@ def clock(api: Target) -> Clock:
     """Have time stand still for quotas, and for what is remembered of tokens."""
     stopped, platform = Clock(), api.service.server.platform
     [introspector] = platform.tokens.introspectors.values()
-    for each in (platform._quotas, platform.identities, introspector):
-        each._clock = stopped  # type: ignore[attr-defined]
+    keepers: tuple[Any, ...] = (platform._quotas, platform.identities, introspector)
+    for each in keepers:
+        each._clock = stopped
     return stopped
 
 
