@@ -16,7 +16,7 @@ OWN := hooks tests tools $(patsubst %/,%,$(sort $(dir $(wildcard demo/*.py bench
 # hooks are templates: valid Python, but each is a program of its own without types
 TYPED := $(filter-out hooks,$(OWN))
 # what is copied as it stands, so it can be checked where it stands
-PLATFORM := $(patsubst $(INNER)/%,%,$(wildcard $(addprefix $(INNER)/,src/secure_rpc tests/unit/secure_rpc tests/integration/secure_rpc tests/attack tests/support)))
+PLATFORM := $(patsubst $(INNER)/%,%,$(wildcard $(addprefix $(INNER)/,src/secure_rpc tests/unit/secure_rpc tests/integration/secure_rpc tests/attack tests/scenarios tests/support)))
 PROTOS := $(wildcard $(INNER)/proto/secure_rpc/*/*.proto)
 TEST_PROTOS := $(wildcard $(INNER)/tests/proto/*/*/*.proto)
 PROTOC := $(WITH_TOOLS) $(BIN)/python -m grpc_tools.protoc --descriptor_set_in=build/validate.binpb -I "$(INNER)/proto"
