@@ -20,6 +20,7 @@ from tools.bake import INNER, ROOT, RefusedError, bake, known_files
 if TYPE_CHECKING:
     from tests.conftest import Baked, Git
 
+NAMES_THE_GENERATOR = {".cruft.json", "Makefile", "README.md", "pyproject.toml"}
 FREE_TEXT = ("project_name", "description", "owner", "organization")
 HOSTILE = {
     "project_name": "Söhne & Töchter's: 100% [x] {y} }} #1; import os - Заказы",
@@ -113,7 +114,7 @@ def test_nothing_of_the_template_is_left_over(baked: Baked, answers: dict[str, s
         text = data.decode()
         if name.startswith("observability/"):  # what Prometheus and Grafana put in: a value, or a label's
             text = re.sub(r"\{\{ ?(?:\$(?:value|labels)\b)?[\w .|]* ?\}\}", "", text)
-        assert "cookiecutter" not in text.lower() or name in {"README.md", "Makefile", "pyproject.toml"}, name
+        assert "cookiecutter" not in text.lower() or name in NAMES_THE_GENERATOR, name
         # braces of their own: the platform's files, and the expressions of a workflow
         if not copied(name) and (found := re.findall(r".*(?:\{\{|\{%|\{#|cookiecutter\.).*", text)):
             left[name] = found
