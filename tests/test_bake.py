@@ -20,7 +20,8 @@ from tools.bake import INNER, ROOT, RefusedError, bake, known_files
 if TYPE_CHECKING:
     from tests.conftest import Baked, Git
 
-NAMES_THE_GENERATOR = {".cruft.json", "Makefile", "README.md", "pyproject.toml"}
+OF_UPDATES = {f"src/secure_rpc/{name}.py" for name in ("template", "update")}  # they read what the generator notes
+NAMES_THE_GENERATOR = {".cruft.json", "Makefile", "README.md", "pyproject.toml", *OF_UPDATES}
 FREE_TEXT = ("project_name", "description", "owner", "organization")
 HOSTILE = {
     "project_name": "Söhne & Töchter's: 100% [x] {y} }} #1; import os - Заказы",
