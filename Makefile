@@ -96,6 +96,9 @@ docs-pictures: $(VENV)/.stamp ## draw the dashboards for their page anew, from a
 files: $(VENV)/.stamp ## note the list of generated files: after a file is added or removed
 	@$(BIN)/python -m tests.generated_files write
 
+release: $(VENV)/.stamp ## tag the version that cookiecutter.json says, if it is ready: make release [ARGS=--check]; docs/updating.md
+	@$(BIN)/python -B tools/release.py $(ARGS)
+
 lock: ## resolve requirements/*.in anew, with hashes (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH: pipx install uv"; exit 1; }
 	@cd requirements && for set in dev meshes; do \
@@ -107,4 +110,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall observability controls docs-pictures files lock clean
+.PHONY: help setup bake demo bench test lint wall observability controls docs-pictures files release lock clean
