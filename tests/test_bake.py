@@ -20,7 +20,9 @@ from tools.bake import INNER, ROOT, RefusedError, bake, known_files
 if TYPE_CHECKING:
     from tests.conftest import Baked, Git
 
-OF_UPDATES = {f"src/secure_rpc/{name}.py" for name in ("template", "update")}  # they read what the generator notes
+# they read what the generator notes, or write what it might
+OF_UPDATES = {f"src/secure_rpc/{name}.py" for name in ("template", "update")}
+OF_UPDATES |= {"tests/support/postures.py", "tests/unit/secure_rpc/doctor/test_origin.py"}
 NAMES_THE_GENERATOR = {".cruft.json", "Makefile", "README.md", "pyproject.toml", *OF_UPDATES}
 FREE_TEXT = ("project_name", "description", "owner", "organization")
 HOSTILE = {

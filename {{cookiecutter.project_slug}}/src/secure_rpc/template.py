@@ -127,7 +127,7 @@ def git(*arguments: str, cwd: Path | None = None, seconds: float = 300.0, ask_pe
         ask_people: whether it may ask for a password.
 
     Raises:
-        UnknownError: it failed, with the last of what it said, or took longer.
+        UnknownError: it failed, with what it said, or took longer.
     """
     environment = {**os.environ, "GIT_ALLOW_PROTOCOL": PROTOCOLS, "LC_ALL": "C"}
     if not ask_people:
@@ -150,5 +150,6 @@ def git(*arguments: str, cwd: Path | None = None, seconds: float = 300.0, ask_pe
         process.communicate()
         raise UnknownError(f"git {arguments[0]} took longer than {seconds:g} s") from None
     if process.returncode != 0:
-        raise UnknownError((said.strip().splitlines() or [f"git {arguments[0]} failed"])[-1])
+        lines = said.strip().splitlines() or [f"git {arguments[0]} failed"]
+        raise UnknownError(next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1]))
     return out
