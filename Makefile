@@ -90,6 +90,9 @@ observability: $(VENV)/.stamp ## build the alerts and dashboards of the template
 controls: $(VENV)/.stamp ## build the page of controls of the template: after a change of src/secure_rpc/controls
 	@$(BIN)/python -B tools/controls.py
 
+surface: ## build the page of public names of the template: after a change of one, or of src/secure_rpc/surface.py
+	@PYTHONPATH="$(INNER)/src" $(PYTHON) -B -m secure_rpc.surface write
+
 docs-pictures: $(VENV)/.stamp ## draw the dashboards for their page anew, from a live run: after a change of one (needs Prometheus)
 	@$(WITH_TOOLS) $(BIN)/python -m pytest tests/test_observability.py -k pictures --docs-pictures
 
@@ -110,4 +113,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall observability controls docs-pictures files release lock clean
+.PHONY: help setup bake demo bench test lint wall observability controls surface docs-pictures files release lock clean

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FILE = ".cruft.json"
+NOTES = "docs/migrations/"
 ASKING_SECONDS = 10.0  # for how long a repository is asked for its tags
 PROTOCOLS = "file:git:http:https:ssh"  # of git's, those that start no program of the address' choice
 _TAG = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
@@ -96,6 +97,62 @@ class Releases:
     def after(self, version: Version) -> tuple[Version, ...]:
         """Return those that are newer than a version, the oldest first."""
         return tuple(each for each in self.known if each > version)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of the template, in a copy of its repository."""
+
+    clone: Path
+    tag: str
+    commit: str
+    version: Version
+
+    @classmethod
+    def find(cls, clone: Path, tag: str) -> Release:
+        """Find a release in a copy of the template's repository: by its tag, never by a branch of that name.
+
+        Args:
+            clone: the copy.
+            tag: the name of the tag, exactly.
+
+        Raises:
+            UnknownError: there is none.
+        """
+        tags = git("tag", "--list", cwd=clone).splitlines()
+        if tag not in tags:
+            known = ", ".join(version.tag for version in released(tags)) or "none"
+            raise UnknownError(f"the template has no tag {tag}; its releases: {known}")
+        commit = git("rev-parse", "--verify", f"refs/tags/{tag}^0", cwd=clone).strip()
+        said = cls(clone, tag, commit, Version(0, 0, 0)).text("cookiecutter.json")
+        version = Version.parse(str(json.loads(said).get("_template_version"))) if said else None
+        if version is None:
+            raise UnknownError(f"{tag} is no release of a template: it does not say its version")
+        return cls(clone, tag, commit, version)
+
+    def text(self, path: str) -> str:
+        """Return what stands in a file of it; nothing where there is none."""
+        try:
+            return git("cat-file", "-p", f"{self.commit}:{path}", cwd=self.clone)
+        except UnknownError:
+            return ""
+
+    def files(self) -> list[str]:
+        """Return the paths of its files."""
+        return git("ls-tree", "-r", "-z", "--name-only", self.commit, cwd=self.clone).split("\0")
+
+    def generated(self, path: str) -> str:
+        """Return what stands in a file that is copied into services as it is."""
+        depth = path.count("/") + 1
+        found = [name for name in self.files() if name.endswith(f"/{path}") and name.count("/") == depth]
+        return self.text(found[0]) if len(found) == 1 else ""
+
+    def notes(self, since: Version | None) -> list[str]:
+        """Return the notes on releases after a version up to this one, the oldest first."""
+        names = (name for name in self.files() if name.startswith(NOTES))
+        found = {Version.parse(name.removeprefix(NOTES).removesuffix(".md")): name for name in names}
+        wanted = [v for v in found if v is not None and v <= self.version and (since is None or v > since)]
+        return [self.text(found[version]) for version in sorted(wanted)]
 
 
 def released(names: Iterable[str]) -> tuple[Version, ...]:

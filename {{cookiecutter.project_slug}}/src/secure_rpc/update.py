@@ -14,11 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_rpc import template, wall
-from secure_rpc.template import Record, UnknownError, Version, git
+from secure_rpc.template import Record, Release, UnknownError, Version, git
 
 MAX_NAMED = 20  # places, or files, that are named at once
 LOCKS = {
@@ -27,65 +26,12 @@ LOCKS = {
     "edge": ("edge",),
     "update": ("update",),
 }  # what changes with which
-NOTES = "docs/migrations/"
 MARKER = re.compile(rb"^(?:<{7} |>{7} )", re.MULTILINE)
 BACK = "to go back to where you were: git reset -q --hard && git clean -qfd"
 
 
 class RefusedError(Exception):
     """Say why nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A release of the template, in a copy of its repository."""
-
-    clone: Path
-    tag: str
-    commit: str
-    version: Version
-
-    def text(self, path: str) -> str:
-        """Return what stands in a file of it; nothing where there is none."""
-        try:
-            return git("cat-file", "-p", f"{self.commit}:{path}", cwd=self.clone)
-        except UnknownError:
-            return ""
-
-    def files(self) -> list[str]:
-        """Return the paths of its files."""
-        return git("ls-tree", "-r", "-z", "--name-only", self.commit, cwd=self.clone).split("\0")
-
-    def generated(self, path: str) -> str:
-        """Return what stands in a file that is copied into services as it is."""
-        depth = path.count("/") + 1
-        found = [name for name in self.files() if name.endswith(f"/{path}") and name.count("/") == depth]
-        return self.text(found[0]) if len(found) == 1 else ""
-
-    def notes(self, since: Version | None) -> list[str]:
-        """Return the notes on releases after a version up to this one, the oldest first."""
-        names = (name for name in self.files() if name.startswith(NOTES))
-        found = {Version.parse(name.removeprefix(NOTES).removesuffix(".md")): name for name in names}
-        wanted = [v for v in found if v is not None and v <= self.version and (since is None or v > since)]
-        return [self.text(found[version]) for version in sorted(wanted)]
-
-
-def find(clone: Path, tag: str) -> Release:
-    """Find a release in a copy of the template's repository: by its tag, never by a branch of that name.
-
-    Raises:
-        RefusedError: there is none.
-    """
-    tags = git("tag", "--list", cwd=clone).splitlines()
-    if tag not in tags:
-        known = ", ".join(version.tag for version in template.released(tags)) or "none"
-        raise RefusedError(f"the template has no tag {tag}; its releases: {known}")
-    commit = git("rev-parse", "--verify", f"refs/tags/{tag}^{{commit}}", cwd=clone).strip()
-    said = Release(clone, tag, commit, Version(0, 0, 0)).text("cookiecutter.json")
-    version = Version.parse(str(json.loads(said).get("_template_version"))) if said else None
-    if version is None:
-        raise RefusedError(f"{tag} is no release of a template: it does not say its version")
-    return Release(clone, tag, commit, version)
 
 
 def check_tree(root: Path) -> None:
@@ -233,7 +179,7 @@ def update(root: Path, tag: str, cruft: Path, *, anyway: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="update-") as folder:
         clone = Path(folder) / "template.git"
         git("clone", "-q", "--bare", "--", record.template, str(clone), ask_people=True)
-        release, before = find(clone, tag), Version.parse(record.version)
+        release, before = Release.find(clone, tag), Version.parse(record.version)
         check_way(record, release, before)
         if record.commit == release.commit:
             say(f"this is {tag} already")
@@ -265,7 +211,7 @@ def check_way(record: Record, release: Release, before: Version | None) -> None:
     if not record.commit:
         raise RefusedError(f"the service was made from files without a history: cruft link writes {template.FILE} anew")
     try:
-        git("cat-file", "-e", f"{record.commit}^{{commit}}", cwd=release.clone)
+        git("rev-parse", "--verify", "-q", f"{record.commit}^0", cwd=release.clone)
     except UnknownError:
         raise RefusedError(
             f"the template does not have the commit {record.commit[:12]} that this was made from; set commit in"
