@@ -99,6 +99,9 @@ docs-pictures: $(VENV)/.stamp ## draw the dashboards for their page anew, from a
 files: $(VENV)/.stamp ## note the list of generated files: after a file is added or removed
 	@$(BIN)/python -m tests.generated_files write
 
+fleet: $(VENV)/.stamp ## see all services at once: make fleet ARGS="--list file --fail-on drift"; docs/fleet.md
+	@$(BIN)/python -B tools/fleet.py $(ARGS)
+
 release: $(VENV)/.stamp ## tag the version that cookiecutter.json says, if it is ready: make release [ARGS=--check]; docs/updating.md
 	@$(BIN)/python -B tools/release.py $(ARGS)
 
@@ -113,4 +116,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall observability controls surface docs-pictures files release lock clean
+.PHONY: help setup bake demo bench test lint wall observability controls surface docs-pictures files fleet release lock clean

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 FILE = ".cruft.json"
 NOTES = "docs/migrations/"
+SUPPORTED_MINORS = 2
 ASKING_SECONDS = 10.0  # for how long a repository is asked for its tags
 PROTOCOLS = "file:git:http:https:ssh"  # of git's, those that start no program of the address' choice
 _TAG = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
@@ -97,6 +98,11 @@ class Releases:
     def after(self, version: Version) -> tuple[Version, ...]:
         """Return those that are newer than a version, the oldest first."""
         return tuple(each for each in self.known if each > version)
+
+    def supports(self, version: Version) -> bool:
+        """Tell whether a version still gets fixes: the newest minor release does, and the one before it."""
+        minors = sorted({(each.major, each.minor) for each in (*self.known, version)})
+        return (version.major, version.minor) in minors[-SUPPORTED_MINORS:]
 
 
 @dataclass(frozen=True, slots=True)

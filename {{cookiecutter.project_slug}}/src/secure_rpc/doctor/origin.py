@@ -11,7 +11,6 @@ from secure_rpc.template import Record, Releases, UnknownError, Version
 
 UPDATING = "docs/updating.md"
 ASKING_SECONDS = 5.0
-SUPPORTED_MINORS = 2  # the newest, and the one before it, get fixes
 
 
 def releases_of(root: Path) -> Releases:
@@ -27,17 +26,6 @@ def releases_of(root: Path) -> Releases:
     if not record.template:
         return Releases(problem=f"{template.FILE} does not say where the template is")
     return template.ask(record.template, ASKING_SECONDS)
-
-
-def is_supported(version: Version, known: tuple[Version, ...]) -> bool:
-    """Tell whether a version still gets fixes, as far as the releases that are known say.
-
-    Args:
-        version: that a service is of.
-        known: the releases.
-    """
-    minors = sorted({(each.major, each.minor) for each in (*known, version)})
-    return (version.major, version.minor) in minors[-SUPPORTED_MINORS:]
 
 
 def _recorded(facts: Facts) -> Finding:
@@ -73,7 +61,7 @@ def _current(facts: Facts) -> Finding:
     if not newer:
         return verdict(good=True, said=f"{version}, and there is no newer release")
     behind = f"{version}, {len(newer)} {'release' if len(newer) == 1 else 'releases'} behind {newer[-1].tag}"
-    return verdict(is_supported(version, facts.releases.known), behind)
+    return verdict(facts.releases.supports(version), behind)
 
 
 CHECKS = (

@@ -6,8 +6,7 @@ import orjson
 import pytest
 
 from secure_rpc.doctor.checks import Status
-from secure_rpc.doctor.origin import is_supported
-from secure_rpc.template import Record, UnknownError, Version, released
+from secure_rpc.template import Record, Releases, UnknownError, Version, released
 
 from support.postures import Posture
 
@@ -62,8 +61,8 @@ def test_what_names_no_version_is_no_release() -> None:
 
 
 def test_two_minors_get_fixes() -> None:
-    known = released(("1.0.0", "1.1.0", "1.1.5", "2.0.0"))
-    assert [is_supported(Version(*each), known) for each in ((1, 0, 0), (1, 1, 0), (2, 0, 0), (3, 0, 0))] == [
+    known = Releases(released(("1.0.0", "1.1.0", "1.1.5", "2.0.0")))
+    assert [known.supports(Version(*each)) for each in ((1, 0, 0), (1, 1, 0), (2, 0, 0), (3, 0, 0))] == [
         False, True, True, True,
     ]  # fmt: skip
 
