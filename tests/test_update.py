@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.releases import (
+    CRUFT,
     NEW,
     NOTE,
     OLD,
@@ -127,6 +130,18 @@ def test_an_update_replaces_the_platform_and_keeps_what_is_the_services_own(
     commit(service, git)
     assert update(service, NEW).stdout == f"this is {NEW} already\n"
     assert f"{OLD} is older than 0.2.0" in update(service, OLD).stdout
+
+
+def test_a_service_that_cruft_itself_made_is_updated_as_well(repository: Path, tmp_path: Path, git: Git) -> None:
+    command = [str(CRUFT), "create", str(repository), "--checkout", OLD, "--no-input", "--output-dir", str(tmp_path)]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    service = tmp_path / "order-service"
+    git("init", "-q", "-b", "main", cwd=service)
+    commit(service, git)
+    done = update(service, NEW)
+    assert done.returncode == 0, done.stdout
+    assert record(service)["checkout"] == NEW
 
 
 def test_a_conflict_and_what_was_done_to_the_platform_is_named_before_and_after(service: Path, git: Git) -> None:
