@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # they read what the generator notes, or write what it might
 OF_UPDATES = {f"src/secure_rpc/{name}.py" for name in ("template", "update")}
-OF_UPDATES |= {"tests/support/postures.py", "tests/unit/secure_rpc/doctor/test_origin.py"}
+OF_UPDATES |= {"requirements/update.txt", "tests/support/postures.py", "tests/unit/secure_rpc/doctor/test_origin.py"}
 NAMES_THE_GENERATOR = {".cruft.json", "Makefile", "README.md", "pyproject.toml", *OF_UPDATES}
 FREE_TEXT = ("project_name", "description", "owner", "organization")
 HOSTILE = {
