@@ -86,6 +86,7 @@ def test_a_service_that_was_changed_takes_the_newer_release_and_passes_its_tests
     done = make(service, "update", f"TAG={NEW}")
     assert done.returncode == 0, done.stdout
     assert f"{NEW} is in, without a conflict" in done.stdout
+    assert "locked again, for requirements of your own: dev, runtime" in done.stdout
     assert NOTE.splitlines()[-1] in done.stdout
     assert is_new(service, repository)
     texts = {name: (service / name).read_text(encoding="utf-8") for name in OWN_LINES}
@@ -167,6 +168,19 @@ def test_a_conflict_and_what_was_done_to_the_platform_is_named_before_and_after(
     for name in (*changed, "extra.py", "sbom.py"):
         assert f"{PLATFORM}/{name}" in left, name
     assert "git reset" in left
+
+
+def test_answers_that_the_release_refuses_leave_everything_as_it_was(service: Path, git: Git) -> None:
+    found = record(service)
+    answers(found)["package_name"] = "grpc"
+    (service / ".cruft.json").write_text(json.dumps(found), encoding="utf-8")
+    commit(service, git)
+    done = update(service, NEW)
+    assert done.returncode == 1
+    assert "'grpc' is the name of a module" in done.stdout
+    assert "not updated: cruft did not come to its end" in done.stdout
+    assert " is in" not in done.stdout
+    assert git("status", "--porcelain", cwd=service) == ""
 
 
 def test_what_is_left_out_and_a_patch_under_digests_that_were_noted_anew_are_named(service: Path, git: Git) -> None:

@@ -82,19 +82,19 @@ def run_cruft(cruft: Path, root: Path, release: Release) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-def tidy_record(root: Path, release: Release) -> list[str]:
-    """Write the release into the record, and return what is wrong with it."""
+def tidy_record(root: Path, release: Release) -> str:
+    """Write the release into the record where cruft came to its end; return why it did not."""
     file = root / template.FILE
     data = json.loads(file.read_text(encoding="utf-8"))
     if data["commit"] != release.commit:
-        return [f"{template.FILE}: is still of the commit {data['commit']}"]
+        return f"cruft did not come to its end: {template.FILE} still has the commit {data['commit'][:12]}"
     data["checkout"] = release.tag
     data.pop("uncommitted", None)
     answers = data["context"]["cookiecutter"]
     kept = {"_template_version", "_template", "_commit"}
     data["context"] = {"cookiecutter": {name: answers[name] for name in answers if name[:1] != "_" or name in kept}}
     file.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return []
+    return ""
 
 
 def conflicts(root: Path) -> list[str]:
@@ -188,12 +188,11 @@ def update(root: Path, tag: str, cruft: Path, *, anyway: bool = False) -> int:
             check_platform(root, record, clone)
         say(f"from {record.version} ({record.commit[:12]}) to {tag} ({release.commit[:12]}) of {record.template}")
         said = run_cruft(cruft, root, release)
-        places = tidy_record(root, release)
-        if places:  # cruft did nothing
-            say(said)
-        else:
-            forget_stubs(root)
-            places = [*lock_again(root, release), *check_wall(root, release), *conflicts(root)]
+        if problem := tidy_record(root, release):
+            say(said, f"not updated: {problem}", BACK)
+            return 1
+        forget_stubs(root)
+        places = [*lock_again(root, release), *check_wall(root, release), *conflicts(root)]
         notes = release.notes(before)
     for note in notes:
         say(f"\n{note.strip()}")
