@@ -22,6 +22,8 @@ from secure_rpc.deadlines import Deadlines
 from secure_rpc.handling import Handler, RpcMethodHandler, function_of, refuse_unimplemented, terminal
 from secure_rpc.live import LiveStreams
 
+__all__ = ["Middleware", "Proceed", "Stage"]
+
 Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
 Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[None]]
 ContractOf: TypeAlias = Callable[[str, MethodDescriptor | None], Contract]

@@ -54,6 +54,8 @@ from secure_rpc.telemetry.tracing import tracing_of
 from secure_rpc.tls.floor import TlsVersion
 from secure_rpc.trust import Trust
 
+__all__ = ["Application", "Platform"]
+
 logger = logging.getLogger(__name__)
 
 
