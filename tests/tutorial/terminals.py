@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECONDS = 600.0
-START_SECONDS = 60.0
+START_SECONDS = 300.0  # the first start sets everything up
 
 
 class Terminal:
