@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deploying.tools import kubectl
 from tests.tutorial.page import Step, UnknownBlockError, is_printed, steps
 from tests.tutorial.terminals import Service, Terminal
 from tools.bake import ROOT
@@ -47,6 +48,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, git: Git) -> Terminal:
     git("init", "-q", "-b", "main", cwd=repository)
     git("add", "-A", cwd=repository)
     git("commit", "-qm", "The template", cwd=repository)
+    (home / "kubectl").symlink_to(kubectl())
     ours = {"ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "NAME", "OUT", "VIRTUAL_ENV"}
     someone = {
         f"GIT_{role}_{key}": "somebody@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")
@@ -54,7 +56,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, git: Git) -> Terminal:
     environment = {
         **{key: value for key, value in os.environ.items() if key not in ours},
         **someone,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # its uv
+        "PATH": os.pathsep.join([str(home), str(Path(sys.executable).parent), os.environ["PATH"]]),  # its uv
         "TEMPLATE": str(repository),
         "COLUMNS": "160",
     }
