@@ -58,7 +58,6 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, git: Git) -> Terminal:
         **someone,
         "PATH": os.pathsep.join([str(home), str(Path(sys.executable).parent), os.environ["PATH"]]),  # its uv
         "TEMPLATE": str(repository),
-        "COLUMNS": "160",
     }
     return Terminal(tmp_path_factory.mktemp("empty"), environment, home)
 
