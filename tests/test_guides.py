@@ -115,7 +115,7 @@ def test_the_program_in_go_calls(running: Running, tmp_path: Path) -> None:
     folder = tmp_path / "src" / "example.org" / "calling"
     folder.mkdir(parents=True)
     shutil.copy(PROGRAMS["go"], folder)
-    generate = [EXAMPLES / "go" / "generate.sh", running.folder, "example.org/calling"]
+    generate = [str(EXAMPLES / "go" / "generate.sh"), str(running.folder), "example.org/calling"]
     subprocess.run(generate, cwd=folder, check=True)
     go = {
         "GO111MODULE": "off",
