@@ -151,6 +151,18 @@ def test_the_script_calls(running: Running) -> None:
 
 
 @pytest.mark.slow
+def test_the_other_commands_of_the_guides_run(running: Running) -> None:
+    script = PROGRAMS["sh"].read_text(encoding="utf-8")
+    shown = [text for page in sorted(GUIDES.glob("*.md")) for _, text in blocks(page, "sh") if text not in script]
+    assert len(shown) == 3
+    for text in shown:
+        command = ["bash", "-euc", text]
+        done = subprocess.run(command, cwd=running.folder, check=False, capture_output=True, text=True, timeout=SECONDS)
+        # a fresh service is no more than a beginner
+        assert done.returncode == ("--require intermediate" in text), f"{text}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["the guide", "the service's own"])
 def test_the_pages_on_policies_show_what_their_commands_answer(running: Running, page: str) -> None:
     # here, not in the service: its answers change with each method that its team adds
