@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SECONDS = 600.0
+SECONDS = 1200.0  # no command of the tutorial may take longer
 START_SECONDS = 300.0  # the first start sets everything up
 
 
