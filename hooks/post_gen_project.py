@@ -5,16 +5,17 @@ import shutil
 from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-CI_FILES = {"github": Path(".github"), "gitlab": Path(".gitlab-ci.yml")}
+CI_FILES = {"github": (".github",), "gitlab": (".gitlab", ".gitlab-ci.yml")}
 LICENCES = Path("licences")
 
-for provider, path in CI_FILES.items():
+for provider, names in CI_FILES.items():
     if provider == ANSWERS["ci_provider"]:
         continue
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    for path in map(Path, names):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 chosen = LICENCES / f"{ANSWERS['licence']}.txt"
 if chosen.is_file():
