@@ -101,21 +101,18 @@ def test_a_policy_that_is_none_has_no_difference(service: Path, make: Make) -> N
 
 def commented(service: Path, folder: Path, text: str, existing: str) -> list[list[str]]:
     """Run the shell that comments on GitHub, and return what it asked gh for."""
-    (step,) = [
-        step
-        for step in checking.steps(service / ".github/workflows/ci.yml")
-        if "policy-diff.md; }" in step.get("run", "")
-    ]
+    shells = [step.get("run", "") for step in checking.steps(service / ".github/workflows/ci.yml")]
+    (shell,) = [each for each in shells if "policy-diff.md; }" in each]
     (folder / "policy-diff.md").write_text(text, encoding="utf-8")
     gh = folder / "gh"
-    gh.write_text(
-        f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{folder}/asked"\ncase "$*" in *--jq*) printf "{existing}";; esac\n'
-    )
+    gh.write_text(f"""#!/bin/sh
+printf '%s\\n' "$*" >>"{folder}/asked"
+case "$*" in *--jq*) printf '{existing}';; esac
+""")
     gh.chmod(gh.stat().st_mode | stat.S_IXUSR)
     variables = {"PATH": f"{folder}:/usr/bin:/bin", "REPOSITORY": "o/r", "NUMBER": "7", "GH_TOKEN": "t"}
-    done = subprocess.run(
-        ["bash", "-e", "-c", step["run"]], cwd=folder, env=variables, check=False, capture_output=True, text=True
-    )
+    command = ["bash", "-e", "-c", shell]
+    done = subprocess.run(command, cwd=folder, env=variables, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [line.split() for line in (folder / "asked").read_text(encoding="utf-8").splitlines()]
 
@@ -171,9 +168,7 @@ def test_an_audit_fails_for_what_is_known(service: Path, make: Make, weak: str) 
     with vulnerabilities.source(weak) as (address, _):
         done = audited(service, make, address)
     assert done.returncode != 0
-    assert (
-        "grpcio 1." in done.stdout and "OSV-TEST-1; mended in 999" in done.stdout
-    ) or "planted in esbuild" in done.stdout
+    assert {"grpcio": "OSV-TEST-1; mended in 999", "esbuild": "planted in esbuild"}[weak] in done.stdout
 
 
 def test_an_audit_that_could_not_look_fails(service: Path, make: Make) -> None:
@@ -190,9 +185,6 @@ def test_an_audit_of_nothing_fails(service: Path, make: Make) -> None:
         os.utime(stamp)
     with vulnerabilities.source() as (address, _):
         assert audited(service, make, address).returncode != 0
-    # the environments are those of the locks as they were
-    for path in (service / "requirements").glob("*.txt"):
-        os.utime(path, (0, 0))
 
 
 def test_a_secret_is_found_and_lines_that_moved_are_none(service: Path, make: Make) -> None:
@@ -210,10 +202,10 @@ def test_hooks_of_git_run_and_a_fresh_service_passes_them(service: Path, git: Gi
     program = service / "build/checks/bin/pre-commit"
     subprocess.run([program, "validate-config"], cwd=service, check=True)
     environment = {**os.environ, "PRE_COMMIT_HOME": str(service / "build/pre-commit")}
-    command = [program, "run", "--all-files", "--hook-stage", "pre-commit"]
+    command = [str(program), "run", "format", "--all-files", "--hook-stage", "pre-commit"]
     done = subprocess.run(command, cwd=service, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert re.findall(r"^make (\w+)\.+Passed$", done.stdout, re.MULTILINE) == ["format", "secrets"]
+    assert re.findall(r"^make (\w+)\.+Passed$", done.stdout, re.MULTILINE) == ["format"]
     assert git("status", "--porcelain", cwd=service) == ""
 
 

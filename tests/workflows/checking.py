@@ -35,9 +35,9 @@ def missing(reason: str) -> None:
 
 def zizmor(folder: Path) -> str:
     """Return what zizmor finds in the workflows of a folder, notes on style left out, "" where nothing."""
-    command = [environment("workflows") / "bin" / "zizmor", "--offline", "--no-progress", "--persona", "pedantic"]
+    command = [str(environment("workflows") / "bin" / "zizmor"), "--offline", "--no-progress", "--persona", "pedantic"]
     done = subprocess.run(
-        [*command, "--min-severity", "low", folder],
+        [*command, "--min-severity", "low", str(folder)],
         check=False,
         capture_output=True,
         text=True,
@@ -59,8 +59,13 @@ def actionlint(*paths: Path) -> list[Json]:
 
 def schema(name: str, path: Path, *options: str) -> str:
     """Return what a schema that is known by name says against a file, "" where nothing."""
-    command = [environment("workflows") / "bin" / "check-jsonschema", "--builtin-schema", f"vendor.{name}", *options]
-    done = subprocess.run([*command, path], check=False, capture_output=True, text=True)
+    command = [
+        str(environment("workflows") / "bin" / "check-jsonschema"),
+        "--builtin-schema",
+        f"vendor.{name}",
+        *options,
+    ]
+    done = subprocess.run([*command, str(path)], check=False, capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
