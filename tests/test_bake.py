@@ -205,7 +205,9 @@ def test_the_owner_of_each_part_can_be_found(baked: Baked) -> None:
 def test_hooks_may_run_twice(template: Path, tmp_path: Path) -> None:
     made = bake(tmp_path, {"ci_provider": "none"}, template)
     before = content(made)
-    answers = json.dumps({"ci_provider": "none", "licence": "Apache-2.0"})
+    answers = json.dumps(
+        {"ci_provider": "none", "licence": "Apache-2.0", "package_name": "order_service", "example": "full"}
+    )
     hook = (template / "hooks/post_gen_project.py").read_text(encoding="utf-8")
     again = hook.replace("{{ cookiecutter | tojson }}", answers)
     subprocess.run([sys.executable, "-c", again], cwd=made, check=True)
