@@ -54,6 +54,7 @@ def record(repository):
         **({"uncommitted": True} if uncommitted else {}),
     }
 
+
 # what stands in place of the example's files where there is none, and what there is then no use for
 BARE = Path("without_example")
 OF_THE_EXAMPLE = (
@@ -87,6 +88,7 @@ if ANSWERS["example"] == "none" and BARE.is_dir():
             path.replace(path.relative_to(BARE))
 if BARE.is_dir():
     shutil.rmtree(BARE)
+
 # cruft keeps the record itself, and compares copies that hold none: only the generator says where it reads
 if "_repo_dir" in ANSWERS:
     source = Path(os.environ.get("TEMPLATE_REPOSITORY") or ANSWERS["_repo_dir"])
