@@ -134,5 +134,17 @@ AREA = Area(
             metrics=("secure_rpc_build_info",),
             checks=("wall", "template-version"),
         ),
+        Control(
+            id="H9",
+            title="Load testing",
+            text="A running service is driven with calls of all kinds, allowed and refused, at a stated rate.",
+            code=("src/secure_rpc/loading", "src/secure_rpc/cli/load.py"),
+            tests=(
+                "tests/integration/secure_rpc/test_loading.py::test_each_kind_of_call_is_made_counted_and_refused_as_it_should",
+                "tests/integration/secure_rpc/test_loading.py::test_authentications_are_counted_in_each_way",
+                "tests/unit/secure_rpc/loading/test_mix.py::test_unasked_nothing_is_called_that_may_change_something",
+            ),
+            note="It is run by people, on a machine that says something about theirs; no pipeline holds a rate.",
+        ),
     ),
 )
