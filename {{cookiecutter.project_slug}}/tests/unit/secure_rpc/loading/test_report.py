@@ -62,7 +62,8 @@ def test_nothing_timed_and_one_thing_timed_have_figures_too() -> None:
 
 
 def test_the_picture_is_one_and_shows_what_has_a_latency() -> None:
-    for figures in (course().figures(), {"acts": {}}):
+    nothing: dict[str, Any] = {"acts": {}}
+    for figures in (course().figures(), nothing):
         root = ET.fromstring(report.picture("orders <at> 50", figures))  # noqa: S314  # our own
         texts = {element.text for element in root.iter() if element.text}
         assert "orders <at> 50" in texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import protovalidate
 import pytest
@@ -35,7 +36,7 @@ def message_with(name: str, rules: dict[str, tuple[int, validate_pb2.FieldRules]
 
 
 def test_a_request_is_made_that_passes() -> None:
-    rule = validate_pb2.FieldRules
+    rule: Any = validate_pb2.FieldRules
     asked = message_with(
         "many",
         {
@@ -52,7 +53,7 @@ def test_a_request_is_made_that_passes() -> None:
         },
     )
     validator = protovalidate.Validator()
-    violations = validator.collect_violations(asked)
+    violations: Any = validator.collect_violations(asked)
     assert len({violation.proto.field.elements[0].field_name for violation in violations}) == 10, (
         "an empty one passes none of them"
     )
