@@ -21,15 +21,22 @@ SECONDS = 10.0
 FRAME_BYTES = 5  # before each message of gRPC's
 
 
-def _strings(*values: bytes) -> bytes:
+def strings(*values: bytes) -> bytes:
     """Return a message whose fields 1, 2, ... are these strings or messages."""
     return b"".join(bytes([number << 3 | 2, len(value)]) + value for number, value in enumerate(values, 1))
 
 
-REQUEST = _strings(TENANT.encode(), ID.encode())
-CREATION = _strings(TENANT.encode(), TITLE.encode())
-RESPONSE = _strings(_strings(ID.encode(), TENANT.encode(), TITLE.encode()))
-FRAMED_REQUEST = b"\0" + len(REQUEST).to_bytes(4, "big") + REQUEST
+REQUEST = strings(TENANT.encode(), ID.encode())
+CREATION = strings(TENANT.encode(), TITLE.encode())
+RESPONSE = strings(strings(ID.encode(), TENANT.encode(), TITLE.encode()))
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as gRPC puts it on the wire, uncompressed."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+FRAMED_REQUEST = framed(REQUEST)
 FRAMED_RESPONSE_BYTES = FRAME_BYTES + len(RESPONSE)
 
 

@@ -62,9 +62,8 @@ def test_a_request_is_made_that_passes() -> None:
 
 
 def test_a_rule_that_is_beyond_guessing_is_not_mended() -> None:
-    cel = validate_pb2.FieldRules(
-        cel=[{"id": "x", "message": "even", "expression": "this == '1' ? false : this == 'yes'"}]
-    )
+    rule: Any = validate_pb2.FieldRules
+    cel = rule(cel=[{"id": "x", "message": "even", "expression": "this == '1' ? false : this == 'yes'"}])
     asked = message_with("hard", {"word": (STRING, cel)})
     validator = protovalidate.Validator()
     assert _mend_all(asked, validator.collect_violations(asked))
