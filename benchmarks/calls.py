@@ -57,7 +57,8 @@ class Client:
         credentials = grpc.ssl_channel_credentials(
             (folder / "ca.pem").read_bytes(), (folder / "client.key").read_bytes(), (folder / "client.pem").read_bytes()
         )
-        self._channel = grpc.secure_channel(target, credentials)
+        options = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+        self._channel = grpc.secure_channel(target, credentials, options)
         self._writer, self._reader = writer, reader
 
     def create(self) -> None:

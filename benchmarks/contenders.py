@@ -28,6 +28,7 @@ class Contender:
     what: str
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
+    whole: bool = False  # whether several processes take calls, and all that it starts are counted
     python: str = ""  # another environment than the service's, by its name
 
 
@@ -74,7 +75,16 @@ class Server:
         self.target: str = line["address"]
         self.admin: str = line.get("admin", "")
         # the process that takes the calls and those that help it; not one that only waits for it to end
-        self._pids = processes.family(int(line.get("pid", self._process.pid)))
+        self._pid = self._process.pid if contender.whole else int(line.get("pid", self._process.pid))
+        self._pids = processes.family(self._pid)
+
+    def look_again(self) -> None:
+        """Count the processes that have come meanwhile, too."""
+        self._pids = processes.family(self._pid)
+
+    def output(self) -> str:
+        """Return what it has said."""
+        return self._output.read_text(encoding="utf-8")
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of its processes so far, of all their threads, from their own clocks."""

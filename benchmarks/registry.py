@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measurements import kinds, latency, memory, methods, parts, peers, principals, refused, servers
+from benchmarks.measurements import (
+    kinds,
+    latency,
+    memory,
+    methods,
+    parts,
+    peers,
+    principals,
+    quota,
+    refused,
+    rotation,
+    servers,
+    start,
+    workers,
+)
 
 if TYPE_CHECKING:
     from benchmarks.measurement import Measurement
@@ -25,5 +39,9 @@ ALL: tuple[Measurement, ...] = (
     parts.HANDSHAKES,
     parts.FLOOD,
     parts.STORE,
+    workers.WORKERS,
+    quota.QUOTA,
+    rotation.ROTATION,
+    start.START,
 )
 BY_NAME = {measurement.name: measurement for measurement in ALL}

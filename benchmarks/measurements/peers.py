@@ -40,10 +40,10 @@ SAME_ENVIRONMENT = (
     _server("Envoy + bare", "Envoy with mutual TLS, JWT, RBAC, quota and access log, before bare gRPC", "sidecar"),
 )
 FASTAPI = Contender(
-    "FastAPI", "JSON over HTTP/1.1, uvicorn, PyJWT", ("benchmarks.peers", "fastapi_server"), (), "peers"
+    "FastAPI", "JSON over HTTP/1.1, uvicorn, PyJWT", ("benchmarks.peers", "fastapi_server"), python="peers"
 )
 CONNECT = Contender(
-    "connectrpc", "Connect over HTTP/1.1, uvicorn, PyJWT", ("benchmarks.peers", "connect_server"), (), "peers"
+    "connectrpc", "Connect over HTTP/1.1, uvicorn, PyJWT", ("benchmarks.peers", "connect_server"), python="peers"
 )
 ALL = (*SAME_ENVIRONMENT, FASTAPI, CONNECT)
 
