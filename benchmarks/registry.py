@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.measurements import (
+    footprint,
     kinds,
     latency,
     memory,
@@ -43,5 +44,6 @@ ALL: tuple[Measurement, ...] = (
     quota.QUOTA,
     rotation.ROTATION,
     start.START,
+    footprint.FOOTPRINT,
 )
 BY_NAME = {measurement.name: measurement for measurement in ALL}
