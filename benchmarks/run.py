@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from benchmarks import page, results
+from benchmarks import cost_model, page, results
 from benchmarks.measurement import Setting, console
 from benchmarks.registry import ALL, BY_NAME
 from benchmarks.workspace import FOLDER, FailedError, prepare
@@ -52,6 +52,7 @@ def main() -> None:
     if not arguments.quick:
         for file in page.write():
             console.print(f"written: {file}")
+        console.print(cost_model.write())
 
 
 def wait_until_quiet(seconds: float) -> float:
