@@ -40,19 +40,27 @@ def main() -> None:
     try:
         with console.status("generating a service and setting it up"):
             workspace = prepare(under_load=any(each.under_load for each in chosen))
-        setting = Setting(workspace, arguments.quick, arguments.rounds, arguments.seconds)
-        for measurement in chosen:
-            console.rule(f"{measurement.name}: {measurement.what}")
-            conditions = results.conditions(workspace, wait_until_quiet(arguments.quiet_within))
-            found = measurement.measure(setting)
-            results.keep(measurement.name, found, conditions, folder)
-            measurement.show(found)
     except FailedError as error:
-        sys.exit(f"cannot be measured: {error}")
+        sys.exit(f"nothing can be measured: {error}")
+    setting = Setting(workspace, arguments.quick, arguments.rounds, arguments.seconds)
+    failed = []
+    for measurement in chosen:
+        console.rule(f"{measurement.name}: {measurement.what}")
+        conditions = results.conditions(workspace, wait_until_quiet(arguments.quiet_within))
+        try:
+            found = measurement.measure(setting)
+        except FailedError as error:  # the others go on: all of them take hours
+            console.print(f"cannot be measured: {error}", markup=False)
+            failed.append(measurement.name)
+            continue
+        results.keep(measurement.name, found, conditions, folder)
+        measurement.show(found)
     if not arguments.quick:
         for file in page.write():
             console.print(f"written: {file}")
         console.print(cost_model.write())
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
 
 
 def wait_until_quiet(seconds: float) -> float:
