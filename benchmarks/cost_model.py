@@ -41,7 +41,7 @@ class Assumptions:
     utilization: Assumption = Assumption(0.6, "of a core are planned for a replica, which has one")
     callers: Assumption = Assumption(50_000, "principals are active at once")
     skew: Assumption = Assumption(0.9, "is the exponent of Zipf's law by which calls are spread over them")
-    quota: Assumption = Assumption(100, "calls a second are the quota of each")
+    quota: Assumption = Assumption(100, "calls a second are the quota of each, and its burst")
     token_seconds: Assumption = Assumption(3_600, "seconds is a token good for; each replica sees each caller's")
     policy_bytes: Assumption = Assumption(2_000_000, "bytes has a policy of 10,000 bindings")
     policy_seconds: Assumption = Assumption(60, "seconds may pass until each replica has a new policy")
@@ -117,7 +117,7 @@ def demands(replicas: int, measured: Measured, assumed: Assumptions) -> list[Dem
     load = replicas * calls_of_a_replica(measured, assumed)
     callers = int(assumed.callers.value)
     by_caller = simulation.rates(load, callers, assumed.skew.value)
-    asks, _ = simulation.store_asks(by_caller, replicas, assumed.quota.value)
+    asks, _ = simulation.store_asks(by_caller, replicas, int(assumed.quota.value))
     series = replicas * (measured.series + (assumed.methods.value - 1) * measured.series_of_a_method)
     new_tokens = callers / assumed.token_seconds.value
     return [

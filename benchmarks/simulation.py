@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WINDOW_SECONDS = 1.0  # for which a replica reserves calls of a caller ahead: docs/quotas.md of a service
+RESERVED_PART = 10  # of the burst, one in so many may be reserved, by all replicas together
 IDLE_SECONDS = 2.0  # without a call of a caller, then what was reserved goes back
 SEED = 20
 SIMULATED_SECONDS = 20.0
@@ -23,17 +25,18 @@ def rates(calls_per_second: float, callers: int, skew: float) -> list[float]:
     return [calls_per_second * weight / total for weight in weights]
 
 
-def store_asks(by_caller: Sequence[float], replicas: int, quota: float) -> tuple[float, float]:
+def store_asks(by_caller: Sequence[float], replicas: int, quota: int) -> tuple[float, float]:
     """Return how often a second all replicas ask the store for quotas, and how many calls are refused a second.
 
-    A caller who is below half of the quota has calls reserved at each replica, which asks once in a window in which it
-    calls, and once more to give back what it has not used. One above asks for each call, and is refused beyond the
+    A caller who is below half of the quota has calls reserved at each replica: as many as it makes there in a second, a
+    tenth of the burst at the most, which all replicas share. A replica asks for more once half of them are used, and
+    gives back what is left of a caller who has gone. A caller above half asks for each call, and is refused beyond the
     quota without asking.
 
     Args:
         by_caller: calls a second of each.
         replicas: over which each of them is spread evenly.
-        quota: calls a second of each caller.
+        quota: calls a second of each caller, and its burst.
     """
     chosen, asks, refused = random.Random(SEED), 0.0, 0.0  # noqa: S311  # nothing secret hangs on it
     near = [rate for rate in by_caller if rate > quota / 2]
@@ -41,26 +44,35 @@ def store_asks(by_caller: Sequence[float], replicas: int, quota: float) -> tuple
     for rate in near:
         asks += min(rate, quota)
         refused += max(rate - quota, 0.0)
+    most = quota // RESERVED_PART // replicas
     step = max(1, len(far) // SAMPLED_CALLERS)
     for rate in far[::step]:
-        asks += step * replicas * _asks_of_one(chosen, rate / replicas)
+        asks += step * replicas * _asks_of_one(chosen, rate / replicas, most)
     return asks, refused
 
 
-def _asks_of_one(chosen: random.Random, rate: float) -> float:
-    """Return how often a second one replica asks for one caller, who comes at random."""
+def _asks_of_one(chosen: random.Random, rate: float, most: int) -> float:
+    """Return how often a second one replica asks for one caller, who comes at random.
+
+    Args:
+        chosen: what chance says.
+        rate: calls a second of the caller, here.
+        most: calls that may be reserved here.
+    """
+    target = min(most, max(1, math.ceil(rate * WINDOW_SECONDS)))
     if rate * SIMULATED_SECONDS < 1:
-        return 2 * rate  # each call finds nothing reserved, and what is reserved for it goes back
-    now, reserved_until, last, asks = chosen.expovariate(rate), 0.0, None, 0
+        return rate * (2 if target else 1)  # each call finds nothing reserved, and what is reserved for it goes back
+    now, last, stock, asks = chosen.expovariate(rate), 0.0, 0, 0
     while now < SIMULATED_SECONDS:
-        if last is not None and now - last > IDLE_SECONDS:
-            asks += 1
-            reserved_until = 0.0
-        if now >= reserved_until:
-            asks += 1
-            reserved_until = now + WINDOW_SECONDS
-        last = now
-        now += chosen.expovariate(rate)
+        if stock and now - last > IDLE_SECONDS:
+            asks, stock = asks + 1, 0
+        if not stock:
+            asks, stock = asks + 1, target
+        else:
+            stock -= 1
+            if 2 * stock <= target:
+                asks, stock = asks + 1, target
+        last, now = now, now + chosen.expovariate(rate)
     return asks / SIMULATED_SECONDS
 
 
