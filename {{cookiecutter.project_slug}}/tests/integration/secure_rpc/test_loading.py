@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+import orjson
 import pytest
 
 from secure_rpc.cli.load import Drive
+from secure_rpc.cli.people import EX_CONFIG
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority
 from secure_rpc.loading import mix, traffic
@@ -14,8 +20,10 @@ from secure_rpc.loading.callers import DevelopmentIdentities, Proofs, Where, rea
 from secure_rpc.loading.calling import Streaming
 from secure_rpc.loading.samples import Samples
 from secure_rpc.loading.usage import Usage
+from secure_rpc.platform import Application
 
 from probe.v1 import probe_pb2 as pb
+from support.processes import PROBE, PROBED, module_of
 from support.target import Target
 
 METHODS = {
@@ -115,3 +123,49 @@ def test_tokens_are_read_line_by_line(tmp_path: Path) -> None:
     file.write_text("\n")
     with pytest.raises(ConfigurationError, match="no token"):
         read_tokens(file)
+
+
+async def command(application: Application, target: Target, folder: Path, *options: str) -> tuple[int, str]:
+    """Run the command with files that somebody was given; return its exit code and what it said."""
+    files = target.service.files
+    (folder / "tokens.txt").write_text(f"{target.token()}\n")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", PROBE, "load", "--config", str(folder / "settings.yaml"),
+        "--target", target.service.target, "--tokens", str(folder / "tokens.txt"), "--tenant", "acme",
+        "--certificate", str(files.client_certificate), "--key", str(files.client_key),
+        "--ca", str(files.ca_certificate),
+        "--rate", "50", "--seconds", "1", "--warm-up", "0", *options,
+        stdout=PIPE, stderr=STDOUT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), PROBED: module_of(application)},
+    )  # fmt: skip
+    async with asyncio.timeout(120):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_the_command_drives_what_runs_elsewhere_and_keeps_a_report(
+    application: Application, target: Target, tmp_path: Path
+) -> None:
+    mixed = ("--mix", "Unary=3,TenantUnary=1,other-tenant=1", "--report", str(tmp_path / "report"))
+    code, said = await command(application, target, tmp_path, *mixed)
+    assert code == 0, said
+    figures = orjson.loads((tmp_path / "report" / "load.json").read_bytes())
+    assert {name: act["calls"] for name, act in figures["acts"].items()} == {
+        "Unary": 30,
+        "TenantUnary": 10,
+        "TenantUnary, other-tenant": 10,
+    }
+    assert figures["refused"] == {"PERMISSION_DENIED TENANT_DENIED": 10}
+    assert figures["server"] == {}, "its metrics were not named"
+    assert "what the server needs is not known" in said
+    page = (tmp_path / "report" / "load.md").read_text()
+    assert "| TenantUnary, other-tenant | unary | 10 |" in page
+    assert (tmp_path / "report" / "load.svg").read_text().startswith("<svg")
+
+
+async def test_the_command_says_what_it_cannot_do_with_what_it_was_given(
+    application: Application, target: Target, tmp_path: Path
+) -> None:
+    code, said = await command(application, target, tmp_path, "--mix", "Unary=1,stranger=1")
+    assert code == EX_CONFIG
+    assert "--mix stranger" in said
