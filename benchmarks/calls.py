@@ -77,6 +77,22 @@ class Client:
         if self._call("GetOrder", REQUEST, self._reader) != RESPONSE:
             raise FailedError("the answer is not what was kept")
 
+    def see_refused(self) -> None:
+        """See that who shows no token is refused.
+
+        Raises:
+            FailedError: They are not, or not for that.
+
+        """
+        call = self._channel.unary_unary(PATH, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            call(REQUEST, timeout=SECONDS)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return
+            raise FailedError(f"a call without a token was answered {error}") from error
+        raise FailedError("a call without a token was served")
+
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()

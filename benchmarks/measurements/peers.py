@@ -46,6 +46,7 @@ CONNECT = Contender(
     "connectrpc", "Connect over HTTP/1.1, uvicorn, PyJWT", ("benchmarks.peers", "connect_server"), python="peers"
 )
 ALL = (*SAME_ENVIRONMENT, FASTAPI, CONNECT)
+GUARDED = {OURS.name, TEXTBOOK.name, "textbook + OpenTelemetry", "grpc-interceptor", "Envoy + bare"}  # by a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ def measure(setting: Setting) -> Results:
     with ExitStack() as stack:
         rigs = [stack.enter_context(running(contender, workspace, client_of(contender))) for contender in ALL]
         for rig in rigs:
+            if rig.name in GUARDED:
+                rig.client.see_refused()
             if rig.server.contender in SPOKEN:
                 spoken = SPOKEN[rig.server.contender]
                 rig.ask = Ask(

@@ -92,12 +92,12 @@ def _filters() -> list[dict[str, Any]]:
         "jwt_cache_config": {"jwt_cache_size": 1000},
     }
     rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}
+    claim = {"filter": "envoy.filters.http.jwt_authn", "path": [{"key": "token"}, {"key": "groups"}]}
     groups = [
         {
-            "metadata": {
-                "filter": "envoy.filters.http.jwt_authn",
-                "path": [{"key": "token"}, {"key": "groups"}],
-                "value": {"list_match": {"one_of": {"string_match": {"exact": group}}}},
+            "sourced_metadata": {
+                "metadata_matcher": {**claim, "value": {"list_match": {"one_of": {"string_match": {"exact": group}}}}},
+                "metadata_source": "DYNAMIC",
             }
         }
         for group in GROUPS
