@@ -33,6 +33,11 @@ class Ask:
     headers: tuple[str, ...] = ("content-type: application/grpc", "te: trailers")
     http1: bool = False
 
+    @property
+    def connections(self) -> int:
+        """Return how many there are: of HTTP/1.1, one for each call that is in flight."""
+        return CONNECTIONS * CALLS_PER_CONNECTION if self.http1 else CONNECTIONS
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -65,7 +70,9 @@ def apply(workspace: Workspace, target: str, ask: Ask, calls: int, *further: str
         "CLIENT_CERTIFICATE": str(workspace.certificates / "client.pem"),
         "CLIENT_KEY": str(workspace.certificates / "client.key"),
     }
-    command = ["h2load", "-n", str(calls), "-c", str(CONNECTIONS), "-m", str(CALLS_PER_CONNECTION), "-d", str(body)]
+    at_once = CONNECTIONS * CALLS_PER_CONNECTION // ask.connections
+    command = ["h2load", "-n", str(calls), "-c", str(ask.connections), "-m", str(at_once)]
+    command += ["-d", str(body)] if ask.body else []  # a call without one is a GET
     for header in (*ask.headers, *([f"authorization: Bearer {ask.token}"] if ask.token else [])):
         command += ["-H", header]
     command += ["--h1"] if ask.http1 else []

@@ -52,7 +52,7 @@ def at_rate(rate: int, rig: Rig, setting: Setting) -> dict[str, float]:
     calls = max(500, int(rate * setting.seconds * 2))
     log = FOLDER / "latencies.tsv"
     log.unlink(missing_ok=True)  # h2load appends
-    paced = ("--rps", str(rate // load.CONNECTIONS), "--log-file", str(log))
+    paced = ("--rps", str(rate / rig.ask.connections), "--log-file", str(log))
     done = load.apply(setting.workspace, rig.server.target, rig.ask, calls, *paced)
     if done.calls / done.seconds < LEAST_RATE * rate:
         raise FailedError(f"{done.calls / done.seconds:,.0f} calls a second were made, not {rate:,}")
