@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import importlib
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from secure_rpc.tls import floor
 floor.establish()
 
 import grpc  # noqa: E402
+import structlog  # noqa: E402
 import uvloop  # noqa: E402
 from secure_rpc.dev.issuer import Caller  # noqa: E402
 from secure_rpc.identity.deny_list import Revocation, revoke  # noqa: E402
@@ -60,6 +62,7 @@ def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     json.dump(uvloop.run(measure(parser.parse_args().rounds)), sys.stdout)
 
 

@@ -49,7 +49,9 @@ def main() -> None:
         conditions = results.conditions(workspace, wait_until_quiet(arguments.quiet_within))
         try:
             found = measurement.measure(setting)
-        except FailedError as error:  # the others go on: all of them take hours
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others go on: all of them take hours
+            if not isinstance(error, FailedError):
+                console.print_exception()
             console.print(f"cannot be measured: {error}", markup=False)
             failed.append(measurement.name)
             continue
