@@ -11,6 +11,7 @@ from benchmarks.contenders import ALL as CONTENDERS
 from benchmarks.figures import Estimate
 from benchmarks.measurement import console
 from benchmarks.measurements import latency, parts
+from benchmarks.measurements.peers import ALL as PEERS
 from benchmarks.registry import ALL, BY_NAME
 from benchmarks.workspace import HERE
 
@@ -92,7 +93,41 @@ def memory(rest: float = 90e6, last: float = 120e6) -> dict[str, Any]:
     }
 
 
+def peers() -> dict[str, Any]:
+    taken = [{"p50_ms": 1.0, "p90_ms": 2.0, "p99_ms": 5.0, "max_ms": 20.0}] * ROUNDS
+    names = [contender.name for contender in PEERS]
+    latencies = {name: [] if name == "sync" else taken for name in names}
+    return {"samples": samples(**dict.fromkeys(names, 100.0)), "latencies": latencies, "calls_per_second": 400}
+
+
+def quota(served: int = 2200, round_trips: int = 900) -> dict[str, Any]:
+    greedy = {"ended": {"OK": served, "RESOURCE_EXHAUSTED": 1000}, "seconds": 10.0, "round_trips": round_trips}
+    modest = {"ended": {"OK": 400}, "seconds": 10.0, "round_trips": 200}
+    return {"replicas": 4, "calls": 200, "burst": 200, "callers": {"greedy": greedy, "modest": modest}}
+
+
+def rotation(failed: int = 0, longest: float = 0.5, problems: int = 0) -> dict[str, Any]:
+    steps = [{"step": "new certificates", "calls": 600, "failed": {"UNAVAILABLE": failed} if failed else {}}]
+    return {"steps": steps, "problems": ["a stream ended"] * problems, "revocation_seconds": [0.3, longest]}
+
+
+def start(files: float = 1.0, setup: float = 30.0) -> dict[str, Any]:
+    return {"files_seconds": [files] * 3, "parts_seconds": {"make setup": setup, "start of the server": 3.0}}
+
+
 MADE: dict[str, Any] = {
+    "peers": peers,
+    "quota": quota,
+    "rotation": rotation,
+    "start": start,
+    "workers": lambda: {"samples": samples(**{"1 workers": 100.0, "2 workers": 110.0}), "cores": 2},
+    "principals": lambda: {"calls": 5000, "us": {"1": [100.0] * ROUNDS, "200000": [150.0] * ROUNDS}},
+    "footprint": lambda: {
+        "audit_bytes_per_call": 400.0,
+        "log_bytes_per_call": 5.0,
+        "series": 300,
+        "series_of_a_method": 20,
+    },
     "servers": servers,
     "refused": refused,
     "methods": methods,
@@ -124,6 +159,11 @@ def test_the_page_has_a_place_for_all_that_is_measured() -> None:
         "pycasbin 1.2.3",
         "| p99 | 10.0 | 12.0 | 1.20 (1.20 to 1.20) | <= 2 | met |",
         "| untrusted | 2,000 | 2,000 | exactly | met |",
+        "| sync | 100 | 1.00 (1.00 to 1.00) | 3,000 | 1.00 (1.00 to 1.00) | 90 | - | - |",
+        "| greedy | 3,200 | 2,200 | 2,200 | 0.281 |",
+        "| revocation to last byte | 400 | 500 | 2 |",
+        "| 2 workers | 3,000 |",
+        "| 200,000 | 150 | 1.50 (1.50 to 1.50) |",
         "Not measured yet: ",
         "Measured 2026-01-02;",
     ):
@@ -150,6 +190,13 @@ def test_targets_are_met_or_missed_by_what_was_measured() -> None:
         {"memory": memory(last=131e6)},
         {"policy": policy(stall=21.0)},
         {"policy": policy(growth=1.5)},
+        {"quota": quota(served=2401)},
+        {"quota": quota(round_trips=3300)},
+        {"rotation": rotation(failed=1)},
+        {"rotation": rotation(longest=1.1)},
+        {"rotation": rotation(problems=1)},
+        {"start": start(files=2.5)},
+        {"start": start(setup=88.0)},
     ):
         assert sum(not met for met in verdicts(**over).values()) > 1, over
     assert "**missed**" in page.page(kept(servers=servers(ours=101.0)))
