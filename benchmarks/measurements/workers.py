@@ -42,6 +42,7 @@ def measure(setting: Setting) -> Results:
                 "workers": count,
                 "quota_scope": "worker",
                 "standby_worker": False,
+                "load": {"adaptive": False},  # as many as there are workers are busy, and the client with them
                 "sessions": {"refresh": False},  # workers without a store cannot extend each other's streams
                 "replay": {"file": f"build/replay-workers-{count}.db"},
                 "audit": {"file": f"build/audit-workers-{count}.log"},
