@@ -50,8 +50,10 @@ def picture(kept: Kept) -> str:
 
 
 def write() -> list[str]:
-    """Write the page and its picture; return their names."""
+    """Write the page and its picture; return their names, none where nothing is kept."""
     kept = results.load()
+    if not kept:
+        return []
     PAGE.write_text(page(kept), encoding="utf-8")
     written = [PAGE]
     if PICTURED in kept:
