@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_P99 = 1.30  # of that of bare gRPC
 LEAST_RATE = 0.9  # of what was to be made: less says that the machine was too busy
+ATTEMPTS = 3  # at a run, where other programs keep the machine from making the calls
 WARM_UP_SHARE = 0.2  # of the calls of a run, which are not counted
 
 
@@ -46,17 +47,20 @@ def at_rate(rate: int, rig: Rig, setting: Setting) -> dict[str, float]:
     """Return how long calls took that were made at a rate.
 
     Raises:
-        FailedError: Fewer were made.
+        FailedError: Fewer were made, again and again.
 
     """
     calls = max(500, int(rate * setting.seconds * 2))
     log = FOLDER / "latencies.tsv"
-    log.unlink(missing_ok=True)  # h2load appends
     paced = ("--rps", str(rate / rig.ask.connections), "--log-file", str(log))
-    done = load.apply(setting.workspace, rig.server.target, rig.ask, calls, *paced)
-    if done.calls / done.seconds < LEAST_RATE * rate:
-        raise FailedError(f"{done.calls / done.seconds:,.0f} calls a second were made, not {rate:,}")
-    return percentiles(log)
+    made = 0.0
+    for _ in range(ATTEMPTS):
+        log.unlink(missing_ok=True)  # h2load appends
+        done = load.apply(setting.workspace, rig.server.target, rig.ask, calls, *paced)
+        made = done.calls / done.seconds
+        if made >= LEAST_RATE * rate:
+            return percentiles(log)
+    raise FailedError(f"{made:,.0f} calls a second were made, not {rate:,}")
 
 
 def percentiles(log: Path) -> dict[str, float]:
