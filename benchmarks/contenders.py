@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import processes
@@ -93,6 +94,12 @@ class Server:
     def memory_bytes(self) -> int:
         """Return what its processes hold in memory."""
         return processes.resident_bytes(self._pids)
+
+    def keep_to(self, core: int) -> None:
+        """Let it, its supervisor included, run on one core alone."""
+        for pid in {self._process.pid, self._pid}:
+            for thread in Path("/proc", str(pid), "task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
 
     def stop(self) -> None:
         """End it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def _told(setting: Setting, module: str, *arguments: str, in_service: bool = False) -> Results:
+def _told(
+    setting: Setting, module: str, *arguments: str, in_service: bool = False, before: Sequence[str] = ()
+) -> Results:
     folder = setting.workspace.service if in_service else ROOT
     path = ROOT if in_service else None
     with setting.status(module):
-        said = run(setting.workspace.python, "-m", f"benchmarks.{module}", *arguments, folder=folder, path=path)
+        command = (*before, setting.workspace.python, "-m", f"benchmarks.{module}", *arguments)
+        said = run(*command, folder=folder, path=path)
     found: Results = json.loads(said)
     return found
 
@@ -70,11 +74,17 @@ def _policy_ratios(results: Mapping[str, Any]) -> dict[str, Estimate]:
     return {"a decision, 10,000 bindings / 10": policy_report.growth(results)}
 
 
-def _called(setting: Setting, module: str) -> Results:
+def _called(setting: Setting, module: str, *, apart: bool = False) -> Results:
+    """Return what a client of its own has measured; `apart` keeps it and the server to a core each."""
     rounds = ("--rounds", "2", "--seconds", "3") if setting.quick else ()
     with running(OURS, setting.workspace) as rig:
+        before: tuple[str, ...] = ()
+        if apart:
+            servers, others = sorted(os.sched_getaffinity(0))[:2]
+            rig.server.keep_to(servers)
+            before = ("taskset", "--cpu-list", str(others))  # who calls takes nothing from the server, as from afar
         where = (rig.server.target, rig.server.admin, str(setting.workspace.certificates), rig.ask.token)
-        return _told(setting, module, *where, *rounds)
+        return _told(setting, module, *where, *rounds, before=before)
 
 
 def _handshakes(setting: Setting) -> Results:
@@ -89,7 +99,7 @@ def _handshake_values(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _flood(setting: Setting) -> Results:
-    return _called(setting, "flood")
+    return _called(setting, "flood", apart=True)
 
 
 def _streams(setting: Setting) -> Results:
