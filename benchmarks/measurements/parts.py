@@ -25,6 +25,7 @@ from tools.bake import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 def _told(
@@ -33,7 +34,7 @@ def _told(
     folder = setting.workspace.service if in_service else ROOT
     path = ROOT if in_service else None
     with setting.status(module):
-        command = (*before, setting.workspace.python, "-m", f"benchmarks.{module}", *arguments)
+        command: tuple[str | Path, ...] = (*before, setting.workspace.python, "-m", f"benchmarks.{module}", *arguments)
         said = run(*command, folder=folder, path=path)
     found: Results = json.loads(said)
     return found
