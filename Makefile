@@ -68,6 +68,12 @@ demo: $(VENV)/.stamp ## generate a service, start it, and call it as callers who
 bench: $(VENV)/.stamp ## measure what the documentation claims
 	@$(WITH_TOOLS) $(BIN)/python -m benchmarks.run $(ARGS)
 
+bench-pages: $(VENV)/.stamp ## make the pages of benchmarks and costs anew, of what is kept in benchmarks/results
+	@$(BIN)/python -m benchmarks.page && $(BIN)/python -m benchmarks.cost_model
+
+bench-check: $(VENV)/.stamp ## say which ratios have moved from benchmarks/baseline.json by more than the noise; minutes
+	@$(WITH_TOOLS) $(BIN)/python -m benchmarks.check $(ARGS)
+
 # --- check -------------------------------------------------------------------------------------------------
 
 test: $(VENV)/.stamp ## all tests, those of generated services among them; a part: make test ARGS='-m "not slow"'
@@ -116,4 +122,5 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall observability controls surface docs-pictures files fleet release lock clean
+.PHONY: help setup bake demo bench bench-pages bench-check test lint wall observability controls surface docs-pictures files \
+  fleet release lock clean

@@ -21,15 +21,22 @@ SECONDS = 10.0
 FRAME_BYTES = 5  # before each message of gRPC's
 
 
-def _strings(*values: bytes) -> bytes:
+def strings(*values: bytes) -> bytes:
     """Return a message whose fields 1, 2, ... are these strings or messages."""
     return b"".join(bytes([number << 3 | 2, len(value)]) + value for number, value in enumerate(values, 1))
 
 
-REQUEST = _strings(TENANT.encode(), ID.encode())
-CREATION = _strings(TENANT.encode(), TITLE.encode())
-RESPONSE = _strings(_strings(ID.encode(), TENANT.encode(), TITLE.encode()))
-FRAMED_REQUEST = b"\0" + len(REQUEST).to_bytes(4, "big") + REQUEST
+REQUEST = strings(TENANT.encode(), ID.encode())
+CREATION = strings(TENANT.encode(), TITLE.encode())
+RESPONSE = strings(strings(ID.encode(), TENANT.encode(), TITLE.encode()))
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as gRPC puts it on the wire, uncompressed."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+FRAMED_REQUEST = framed(REQUEST)
 FRAMED_RESPONSE_BYTES = FRAME_BYTES + len(RESPONSE)
 
 
@@ -50,7 +57,8 @@ class Client:
         credentials = grpc.ssl_channel_credentials(
             (folder / "ca.pem").read_bytes(), (folder / "client.key").read_bytes(), (folder / "client.pem").read_bytes()
         )
-        self._channel = grpc.secure_channel(target, credentials)
+        options = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+        self._channel = grpc.secure_channel(target, credentials, options)
         self._writer, self._reader = writer, reader
 
     def create(self) -> None:
@@ -68,6 +76,22 @@ class Client:
         """
         if self._call("GetOrder", REQUEST, self._reader) != RESPONSE:
             raise FailedError("the answer is not what was kept")
+
+    def see_refused(self) -> None:
+        """See that who shows no token is refused.
+
+        Raises:
+            FailedError: They are not, or not for that.
+
+        """
+        call = self._channel.unary_unary(PATH, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            call(REQUEST, timeout=SECONDS)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return
+            raise FailedError(f"a call without a token was answered {error}") from error
+        raise FailedError("a call without a token was served")
 
     def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.workspace import FailedError
+from benchmarks import processes
+from benchmarks.workspace import FailedError, environment_python
 from tools.bake import ROOT
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-CPUCLOCK_SCHED = 2  # of <linux/posix-timers.h>: the process's CPU time, all threads, in nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,9 @@ class Contender:
     name: str
     what: str
     arguments: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    whole: bool = False  # whether several processes take calls, and all that it starts are counted
+    python: str = ""  # another environment than the service's, by its name
 
 
 BARE = Contender("bare", "grpc.aio with mutual TLS and nothing else", ("benchmarks.servers", "bare"))
@@ -59,20 +62,38 @@ class Server:
         }
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [str(workspace.python), "-m", *contender.arguments],
+                [
+                    str(environment_python(contender.python) if contender.python else workspace.python),
+                    "-m",
+                    *contender.arguments,
+                ],
                 cwd=workspace.service,
-                env={**environment, "PYTHONPATH": str(ROOT)},
+                env={**environment, **dict(contender.environment), "PYTHONPATH": str(ROOT)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         line: dict[str, Any] = self._first_line()
         self.target: str = line["address"]
         self.admin: str = line.get("admin", "")
-        self._pid = int(line.get("pid", self._process.pid))  # of the process that takes the calls
+        # the process that takes the calls and those that help it; not one that only waits for it to end
+        self._pid = self._process.pid if contender.whole else int(line.get("pid", self._process.pid))
+        self._pids = processes.family(self._pid)
+
+    def look_again(self) -> None:
+        """Count the processes that have come meanwhile, too."""
+        self._pids = processes.family(self._pid)
+
+    def output(self) -> str:
+        """Return what it has said."""
+        return self._output.read_text(encoding="utf-8")
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the process so far, of all its threads, from its own clock."""
-        return time.clock_gettime((~self._pid << 3) | CPUCLOCK_SCHED)
+        """Return the CPU time of its processes so far, of all their threads, from their own clocks."""
+        return processes.cpu_seconds(self._pids)
+
+    def memory_bytes(self) -> int:
+        """Return what its processes hold in memory."""
+        return processes.resident_bytes(self._pids)
 
     def keep_to(self, core: int) -> None:
         """Let it, its supervisor included, run on one core alone."""

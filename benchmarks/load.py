@@ -21,6 +21,25 @@ TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """The call that is made, and how it is answered."""
+
+    token: str  # "" for none
+    body: bytes = FRAMED_REQUEST
+    response_bytes: int = FRAMED_RESPONSE_BYTES  # of the message, framed; 0 where the call is refused
+    status: str = "OK"
+    path: str = PATH
+    scheme: str = "https"
+    headers: tuple[str, ...] = ("content-type: application/grpc", "te: trailers")
+    http1: bool = False
+
+    @property
+    def connections(self) -> int:
+        """Return how many there are: of HTTP/1.1, one for each call that is in flight."""
+        return CONNECTIONS * CALLS_PER_CONNECTION if self.http1 else CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """What one run of the client has done."""
 
@@ -29,27 +48,37 @@ class Load:
     client_cpu_seconds: float
 
 
-def apply(workspace: Workspace, target: str, token: str, calls: int) -> Load:
-    """Make calls, 64 in flight, each of them answered in full.
+def apply(workspace: Workspace, target: str, ask: Ask, calls: int, *further: str) -> Load:
+    """Make calls, 64 in flight, each of them answered as it should be.
+
+    Args:
+        workspace: Has the client's certificate.
+        target: "host:port".
+        ask: What is called.
+        calls: How many.
+        further: Options of h2load.
 
     Raises:
         FailedError: Not every call was answered with the whole response, or not over TLS 1.3.
 
     """
     body = FOLDER / "request.bin"
-    body.write_bytes(FRAMED_REQUEST)
+    body.write_bytes(ask.body)
     environment = {
         **os.environ,
         "LD_PRELOAD": str(workspace.shim),
         "CLIENT_CERTIFICATE": str(workspace.certificates / "client.pem"),
         "CLIENT_KEY": str(workspace.certificates / "client.key"),
     }
-    command = ["h2load", "-n", str(calls), "-c", str(CONNECTIONS), "-m", str(CALLS_PER_CONNECTION), "-d", str(body)]
-    for header in ("content-type: application/grpc", "te: trailers", f"authorization: Bearer {token}"):
+    at_once = CONNECTIONS * CALLS_PER_CONNECTION // ask.connections
+    command = ["h2load", "-n", str(calls), "-c", str(ask.connections), "-m", str(at_once)]
+    command += ["-d", str(body)] if ask.body else []  # a call without one is a GET
+    for header in (*ask.headers, *([f"authorization: Bearer {ask.token}"] if ask.token else [])):
         command += ["-H", header]
+    command += ["--h1"] if ask.http1 else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [*command, f"https://{target}{PATH}"],
+        [*command, *further, f"{ask.scheme}://{target}{ask.path}"],
         env=environment,
         check=False,
         capture_output=True,
@@ -59,7 +88,7 @@ def apply(workspace: Workspace, target: str, token: str, calls: int) -> Load:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
         raise FailedError(f"h2load failed:\n{done.stdout}{done.stderr}")
-    _believe(done.stdout, calls)
+    _believe(done.stdout, calls, ask)
     return Load(
         calls=calls,
         seconds=_seconds(done.stdout),
@@ -67,13 +96,13 @@ def apply(workspace: Workspace, target: str, token: str, calls: int) -> Load:
     )
 
 
-def _believe(report: str, calls: int) -> None:
-    """Refuse a run in which a call failed: h2load takes a refused one for a success, but it carries no response."""
+def _believe(report: str, calls: int, ask: Ask) -> None:
+    """Refuse a run in which a call went otherwise: h2load takes a refused one for a success, but it has no response."""
     succeeded = int(_find(r"(\d+) succeeded", report))
     data_bytes = int(_find(r"\((\d+)\) data", report))
-    if succeeded != calls or data_bytes != calls * FRAMED_RESPONSE_BYTES:
-        raise FailedError(f"not all of {calls} calls were answered in full:\n{report}")
-    if "TLSv1.3" not in report:
+    if succeeded != calls or data_bytes != calls * ask.response_bytes:
+        raise FailedError(f"not all of {calls} calls were answered as they should be ({ask.status}):\n{report}")
+    if ask.scheme == "https" and "TLSv1.3" not in report:
         raise FailedError(f"that was not TLS 1.3:\n{report}")
 
 

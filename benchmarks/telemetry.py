@@ -16,7 +16,6 @@ from benchmarks.tables import Figures, verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.report import Sample
     from benchmarks.workspace import Workspace
 
 MOST_US = 25.0  # of telemetry and audit together, a call
@@ -78,17 +77,23 @@ def write_settings(workspace: Workspace, endpoint: str) -> None:
         (workspace.service / CONFIG.format(name)).write_text(yaml.safe_dump(settings), encoding="utf-8")
 
 
-def figures(samples: Mapping[Contender, Sequence[Sample]], stages: Mapping[str, Sequence[float]]) -> Figures:
+def cpu_of(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Sequence[float]]:
+    """Return the CPU time per call of each round, by server."""
+    return {name: [sample["cpu_us"] for sample in found] for name, found in samples.items()}
+
+
+def figures(samples: Mapping[str, Sequence[Mapping[str, Any]]], stages: Mapping[str, Sequence[float]]) -> Figures:
     """Return what each of them costs, against another in the same round.
 
     Args:
-        samples: Of the servers.
+        samples: Of the servers, by name.
         stages: As `benchmarks.telemetry_stages` prints it.
 
     """
-    cpu = {contender: [sample.cpu_us for sample in found] for contender, found in samples.items()}
-    watched = estimate([ours - without for ours, without in zip(cpu[OURS], cpu[UNWATCHED], strict=True)])
-    traced, all_traced = ratios(cpu[TRACED], cpu[OURS]), ratios(cpu[ALL_TRACED], cpu[OURS])
+    cpu = cpu_of(samples)
+    ours, unwatched = cpu[OURS.name], cpu[UNWATCHED.name]
+    watched = estimate([with_all - without for with_all, without in zip(ours, unwatched, strict=True)])
+    traced, all_traced = ratios(cpu[TRACED.name], ours), ratios(cpu[ALL_TRACED.name], ours)
     alone = {name: estimate(stages[name]) for name in ("telemetry", "audit", "both")}
     rows = [
         *(
@@ -101,7 +106,7 @@ def figures(samples: Mapping[Contender, Sequence[Sample]], stages: Mapping[str, 
             f"<= {MOST_US:g}",
             verdict(watched.median <= MOST_US),
         ),
-        ("full chain / without telemetry and audit", str(ratios(cpu[OURS], cpu[UNWATCHED])), "", ""),
+        ("full chain / without telemetry and audit", str(ratios(ours, unwatched)), "", ""),
         ("tracing of 1 % / none", str(traced), f"<= {MOST_RATIO:g}", verdict(traced.median <= MOST_RATIO)),
         ("tracing of all calls / none", str(all_traced), "", ""),
     ]

@@ -7,10 +7,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tools.bake import ROOT, bake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER = ROOT / "build" / "benchmarks"
 HERE = Path(__file__).resolve().parent
@@ -77,8 +81,20 @@ def prepare(*, under_load: bool = True) -> Workspace:
     run("uv", "pip", "install", "-q", "--require-hashes", "--python", workspace.python, "-r", HERE / "requirements.txt")
     if under_load:
         run("gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", workspace.shim, HERE / "client_certificate.c", "-ldl")
-    _write_settings(workspace)
+    write_settings(workspace)
     return workspace
+
+
+def environment_python(name: str) -> Path:
+    """Return the interpreter of an environment beside the service's."""
+    return FOLDER / name / "bin" / "python"
+
+
+def set_up_peers() -> None:
+    """Make the environment of servers that need other packages than the service has."""
+    run("uv", "venv", "-q", "--allow-existing", FOLDER / "peers")
+    requirements = HERE / "peers.txt"
+    run("uv", "pip", "sync", "-q", "--require-hashes", "--python", environment_python("peers"), requirements)
 
 
 def run(*command: str | Path, folder: Path = ROOT, path: Path | None = None) -> str:
@@ -104,8 +120,15 @@ def run(*command: str | Path, folder: Path = ROOT, path: Path | None = None) -> 
     return done.stdout
 
 
-def _write_settings(workspace: Workspace) -> None:
-    """Write the settings of production, but for addresses, files and a quota that nothing reaches."""
+def write_settings(workspace: Workspace, name: str = "", over: Mapping[str, Any] | None = None) -> None:
+    """Write the settings of production, but for addresses, files and a quota that nothing reaches.
+
+    Args:
+        workspace: Where.
+        name: Of the file, from the service's folder; that of the full chain if empty.
+        over: Settings that differ further, section by section.
+
+    """
     settings = yaml.safe_load((workspace.service / "config" / "prod.yaml").read_text(encoding="utf-8"))
     settings["listen"] = {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"}
     del settings["admin"]
@@ -123,5 +146,8 @@ def _write_settings(workspace: Workspace) -> None:
     settings["quotas"] = dict.fromkeys(settings["quotas"], ENOUGH)
     settings["audit"]["file"] = "build/audit.log"
     settings["shutdown"] = {"drain_seconds": 0, "grace_seconds": 1}
+    for section, values in (over or {}).items():
+        settings[section] = {**settings.get(section, {}), **values} if isinstance(values, dict) else values
     workspace.config.parent.mkdir(exist_ok=True)
-    workspace.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    file = workspace.service / name if name else workspace.config
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -81,7 +81,9 @@ def test_a_template_with_changes_that_no_commit_has_says_so(template: Path, tmp_
     ],
 )
 def test_no_credentials_are_recorded(address: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = json.dumps({"ci_provider": "none", "licence": "MIT", "_template_version": "0.1.0"})
+    answers = json.dumps(
+        {"ci_provider": "none", "licence": "MIT", "example": "full", "package_name": "x", "_template_version": "0.1.0"}
+    )
     hook = tmp_path / "hook.py"
     text = (ROOT / HOOK).read_text(encoding="utf-8")
     hook.write_text(text.replace("{{ cookiecutter | tojson }}", answers), encoding="utf-8")

@@ -28,19 +28,28 @@ def add_service(server: grpc.aio.Server | Chain) -> None:
     stubs.add_OrderServiceServicer_to_server(service(store()), server)
 
 
-def run(make: Callable[[], grpc.aio.Server]) -> None:
+def run(make: Callable[[], grpc.aio.Server], *, on_uvloop: bool = True) -> None:
     """Serve until SIGTERM."""
-    uvloop.run(_serve(make))
+    (uvloop.run if on_uvloop else asyncio.run)(_serve(make))
+
+
+def credentials() -> grpc.ServerCredentials:
+    """Return mutual TLS."""
+    pair = (CERTIFICATES / "server.key").read_bytes(), (CERTIFICATES / "server.pem").read_bytes()
+    ca = (CERTIFICATES / "ca.pem").read_bytes()
+    return grpc.ssl_server_credentials([pair], ca, require_client_auth=True)
+
+
+def say_serving(port: int) -> None:
+    """Say where it listens."""
+    print(json.dumps({"event": "serving", "address": f"127.0.0.1:{port}"}), flush=True)
 
 
 async def _serve(make: Callable[[], grpc.aio.Server]) -> None:
     server = make()
-    pair = (CERTIFICATES / "server.key").read_bytes(), (CERTIFICATES / "server.pem").read_bytes()
-    ca = (CERTIFICATES / "ca.pem").read_bytes()
-    credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=True)
-    port = server.add_secure_port("127.0.0.1:0", credentials)
+    port = server.add_secure_port("127.0.0.1:0", credentials())
     await server.start()
-    print(json.dumps({"event": "serving", "address": f"127.0.0.1:{port}"}), flush=True)
+    say_serving(port)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await stopping.wait()

@@ -23,7 +23,7 @@ from prometheus_client import Counter, Histogram
 from benchmarks.servers.common import CERTIFICATES, add_service, run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
     Proceed: TypeAlias = Callable[["Request", Context], Awaitable[object]]
@@ -186,9 +186,9 @@ class RateLimit(Interceptor):
         return await proceed(request, context)
 
 
-def make() -> grpc.aio.Server:
-    """Return the server."""
-    interceptors = [Logging(), Metrics(), Errors(), Authentication(), Authorization(), RateLimit()]
+def make(outermost: Sequence[grpc.aio.ServerInterceptor] = ()) -> grpc.aio.Server:
+    """Return the server; further interceptors come before the others."""
+    interceptors = [*outermost, Logging(), Metrics(), Errors(), Authentication(), Authorization(), RateLimit()]
     server = grpc.aio.server(interceptors=interceptors)
     add_service(server)
     return server

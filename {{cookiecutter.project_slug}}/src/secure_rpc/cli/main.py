@@ -18,6 +18,7 @@ from secure_rpc.cli import (
     drill,
     edging,
     keyrings,
+    load,
     observing,
     pki,
     policies,
@@ -40,6 +41,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
     app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
     doctor.add(app, application_module)
+    load.add(app, application_module)
     app.add_typer(edging.commands(application_module), name="edge", help="The Envoy before the service.")
     app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
 

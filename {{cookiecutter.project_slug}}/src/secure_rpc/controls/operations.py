@@ -81,15 +81,20 @@ AREA = Area(
             id="H5",
             title="Each change is checked",
             text=(
-                "Formatter, linters, types, floors, protos, platform files and tests, on GitHub and GitLab; the "
-                "jobs may only read."
+                "Linters, types, tests, protos, what a policy's change gives whom, manifests, image, what is installed, "
+                "secrets, drills; on GitHub and GitLab, each by a target of make, with the least rights."
             ),
-            code=("Makefile",),
+            code=("Makefile", "src/secure_rpc/audited.py"),
+            tests=("tests/unit/secure_rpc/test_audited.py::test_a_package_that_was_passed_over_is_told",),
             template_tests=(
-                "tests/test_bake.py::test_ci_runs_the_checks_and_may_only_read",
+                "tests/test_ci.py::test_a_job_may_do_what_it_needs_and_no_more",
+                "tests/test_ci.py::test_both_hosts_run_the_same_targets",
+                "tests/test_ci.py::test_zizmor_finds_nothing_and_would_find_something",
+                "tests/test_ci_targets.py::test_breaking_finds_a_field_that_is_gone",
+                "tests/test_ci_targets.py::test_the_difference_of_policies_says_who_gains_what",
                 "tests/test_generated.py::test_it_passes_its_own_checks_and_is_left_as_it_was",
             ),
-            note="It runs lint and tests; images, manifests and policy diffs are made by hand or by your pipeline.",
+            note="Held against schemas and linters, and each target is run; the hosts themselves are not to be had here.",
         ),
         Control(
             id="H6",
@@ -100,9 +105,13 @@ AREA = Area(
             template_tests=(
                 "tests/test_repository.py::test_a_lock_has_digests_for_everything_and_no_address",
                 "tests/test_image.py::test_a_package_that_is_not_the_one_of_the_lock_is_not_installed",
+                "tests/test_ci_targets.py::test_an_audit_fails_for_what_is_known",
+                "tests/test_ci_targets.py::test_an_audit_that_could_not_look_fails",
+                "tests/test_ci_targets.py::test_a_secret_is_found_and_lines_that_moved_are_none",
+                "tests/test_ci.py::test_dependabot_is_told_of_each_lock_and_of_what_no_lock_has",
             ),
             checks=("requirements-hashed",),
-            note="Nothing here asks whether a locked version has a known weakness.",
+            note="What becomes known of a locked version is asked by CI each night, not by the service.",
         ),
         Control(
             id="H7",
@@ -141,6 +150,18 @@ AREA = Area(
             ),
             metrics=("secure_rpc_build_info",),
             checks=("wall", "template-version", "template-current"),
+        ),
+        Control(
+            id="H9",
+            title="Load testing",
+            text="A running service is driven with calls of all kinds, allowed and refused, at a stated rate.",
+            code=("src/secure_rpc/loading", "src/secure_rpc/cli/load.py"),
+            tests=(
+                "tests/integration/secure_rpc/test_loading.py::test_each_kind_of_call_is_made_counted_and_refused_as_it_should",
+                "tests/integration/secure_rpc/test_loading.py::test_authentications_are_counted_in_each_way",
+                "tests/unit/secure_rpc/loading/test_mix.py::test_unasked_nothing_is_called_that_may_change_something",
+            ),
+            note="It is run by people, on a machine that says something about theirs; no pipeline holds a rate.",
         ),
     ),
 )

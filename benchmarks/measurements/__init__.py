@@ -1,0 +1,1 @@
+"""The measurements, each with what it runs and the tables it fills."""

@@ -1,0 +1,1 @@
+"""Servers of other kinds, in an environment of their own; of the generated service they know the certificates."""
