@@ -68,6 +68,31 @@ demo: $(VENV)/.stamp ## generate a service, start it, and call it as callers who
 bench: $(VENV)/.stamp ## measure what the documentation claims
 	@$(WITH_TOOLS) $(BIN)/python -m benchmarks.run $(ARGS)
 
+# --- documentation -----------------------------------------------------------------------------------------
+
+MKDOCS := build/mkdocs
+DIAGRAMS := build/diagrams
+DOCS := $(VENV)/.stamp $(MKDOCS)/.stamp $(DIAGRAMS)/.stamp
+
+$(MKDOCS)/.stamp: requirements/docs.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --allow-existing -p $(PYTHON) $(MKDOCS) && uv pip sync -q --compile-bytecode --require-hashes --python $(MKDOCS)/bin/python requirements/docs.txt; \
+	else \
+	  $(PYTHON) -m venv $(MKDOCS) && $(MKDOCS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/docs.txt; \
+	fi
+	@touch $@
+
+$(DIAGRAMS)/.stamp: $(addprefix tools/docs_site/,.npmrc package.json package-lock.json diagrams.mjs)
+	@command -v npm >/dev/null 2>&1 || { echo "make docs needs node (20 or newer) and npm on PATH, and a browser: chromium"; exit 1; }
+	@mkdir -p $(@D) && cp $^ $(@D) && cd $(@D) && npm ci --ignore-scripts --silent
+	@touch $@
+
+docs: $(DOCS) ## build the site of the documentation in build/site (needs node, npm and chromium)
+	@$(BIN)/python -B -m tools.docs_site.build
+
+docs-serve: docs ## show it on loopback: http://127.0.0.1:8000
+	@exec $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
+
 # --- check -------------------------------------------------------------------------------------------------
 
 test: $(VENV)/.stamp ## all tests, those of generated services among them; a part: make test ARGS='-m "not slow"'
@@ -98,7 +123,7 @@ files: $(VENV)/.stamp ## note the list of generated files: after a file is added
 
 lock: ## resolve requirements/*.in anew, with hashes (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH: pipx install uv"; exit 1; }
-	@cd requirements && for set in dev meshes; do \
+	@cd requirements && for set in dev docs meshes; do \
 	  uv pip compile -q --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url $$set.in -o $$set.txt || exit 1; \
 	done
 
@@ -107,4 +132,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench test lint wall observability controls docs-pictures files lock clean
+.PHONY: help setup bake demo bench docs docs-serve test lint wall observability controls docs-pictures files lock clean

@@ -1,0 +1,121 @@
+"""The page of what a team's own code imports of the platform: names, signatures, and what their docstrings say."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODULES = {
+    "secure_rpc.platform": "What `app.py` builds a service from.",
+    "secure_rpc.chain": "What a stage is.",
+    "secure_rpc.call": "The call that a stage and a handler look at.",
+    "secure_rpc.method": "What is known of a method before it is called.",
+    "secure_rpc.caller": "Who calls.",
+    "secure_rpc.errors": "How a call can fail.",
+    "secure_rpc.client": "How to call a service.",
+    "secure_rpc.client_retry": "How to wait for a quota.",
+    "secure_rpc.client_streams": "Streams that go on.",
+    "secure_rpc.token_sources": "Where a client gets its tokens.",
+    "secure_rpc.settings": "All settings, and how they are read.",
+    "secure_rpc.testing.service": "A real server for tests.",
+}
+HEADING = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
+ENTRY = re.compile(r"^(\*{0,2}[\w.]+): (.*)$")
+INTRODUCTION = """# Python
+
+What a team's code imports of `secure_rpc`, made from its signatures and docstrings. What does not stand here may change
+with any update.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return "\n".join([INTRODUCTION, *(of_module(name, said) for name, said in MODULES.items())])
+
+
+def of_module(name: str, said: str) -> str:
+    """Return what there is in a module."""
+    module = importlib.import_module(name)
+    parts = [f"## {name}\n\n{said}\n"]
+    for each, value in names(module):
+        parts.append(f"### {name.removeprefix('secure_rpc.')}.{each}\n\n{signature(each, value)}\n\n{text(value)}")
+        if inspect.isclass(value):
+            parts += methods(value)
+    return "\n".join(parts)
+
+
+def names(module: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the public classes and functions of a module: those that it lists, else those that it defines."""
+    listed = getattr(module, "__all__", None)
+    for name in listed or vars(module):
+        value = getattr(module, name)
+        own = getattr(value, "__module__", "") == module.__name__
+        if (inspect.isclass(value) or inspect.isroutine(value)) and not name.startswith("_") and (listed or own):
+            yield name, value
+
+
+def signature(name: str, value: Any) -> str:
+    """Return how it is called, in a block of code."""
+    try:
+        shown = str(inspect.signature(value))
+    except (TypeError, ValueError):
+        shown = ""
+    shown = re.sub(r" object at 0x[0-9a-f]+", "", shown).replace("'", "")
+    kind = "class" if inspect.isclass(value) else "async def" if inspect.iscoroutinefunction(value) else "def"
+    parts = f"{kind} {name}{shown.removesuffix(' -> None') if inspect.isclass(value) else shown}"
+    if len(parts) > 100:  # noqa: PLR2004  # what fits beside the navigation
+        opened, inner, closed = parts.partition("(")[0], *_split(parts)
+        parts = f"{opened}(\n" + "".join(f"    {each},\n" for each in inner) + closed
+    return f"```python\n{parts}\n```"
+
+
+def _split(shown: str) -> tuple[list[str], str]:
+    """Return the parameters of a signature, and what follows them."""
+    found: list[str] = []
+    depth, begun = 0, shown.index("(") + 1
+    for place in range(begun, len(shown)):
+        if shown[place] in "([{":
+            depth += 1
+        elif shown[place] in ")]}":
+            if depth == 0:
+                return [*found, shown[begun:place].strip()], shown[place:]
+            depth -= 1
+        elif shown[place] == "," and depth == 0:
+            found.append(shown[begun:place].strip())
+            begun = place + 1
+    return found, ""
+
+
+def methods(value: type) -> Iterator[str]:
+    """Yield what a class's own public methods and properties are."""
+    for name, each in vars(value).items():
+        function = getattr(each, "fget", None) or getattr(each, "__func__", each)
+        if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
+            continue
+        if isinstance(each, property):
+            yield f"**`{name}`** · {text(function)}"
+        else:
+            yield f"{signature(name, function)}\n\n{text(function)}"
+
+
+def text(value: Any) -> str:
+    """Return a docstring as Markdown: its sections become lists."""
+    made: list[str] = []
+    inside = False
+    for line in (inspect.getdoc(value) or "").splitlines():
+        if heading := HEADING.match(line):
+            made += ["", f"*{heading[1]}:*", ""]
+            inside = True
+        elif inside and (entry := ENTRY.match(line.strip())) and line.startswith("    ") and line[4] != " ":
+            made.append(f"- `{entry[1]}`: {entry[2]}")
+        elif inside and line.startswith(" "):
+            made.append(f"    {line.strip()}")
+        else:
+            inside = inside and not line
+            made.append(line)
+    return "\n".join(made).replace("<", "&lt;") + "\n"
