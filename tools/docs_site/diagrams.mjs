@@ -1,5 +1,5 @@
 // Draws diagrams: its argument is JSON with the browser's program, a folder for its files, the script of mermaid, and a list
-// of diagrams, each with its text, theme and file. Answers with a JSON list: null for a diagram that was drawn, or what is
+// of diagrams, each with its text, theme, ground and file. Answers with a JSON list: null for a diagram that was drawn, or what is
 // wrong with it.
 import { readFile, writeFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
@@ -14,13 +14,14 @@ await page.setContent("<!doctype html><title>diagrams</title><body></body>");
 await page.addScriptTag({ path: new URL("node_modules/mermaid/dist/mermaid.min.js", import.meta.url).pathname });
 
 const answers = [];
-for (const [number, { text, theme, file }] of job.diagrams.entries()) {
+for (const [number, { text, theme, ground, file }] of job.diagrams.entries()) {
     const drawn = await page.evaluate(
-        async ([id, source, name]) => {
+        async ([id, source, name, colour]) => {
             globalThis.mermaid.initialize({
                 startOnLoad: false,
                 securityLevel: "strict",
                 theme: name,
+                themeCSS: `.edgeLabel rect, .edgeLabel .background { opacity: 1 !important; fill: ${colour} !important; }`,
                 htmlLabels: false, // labels that any reader of SVG can show
                 flowchart: { htmlLabels: false, useMaxWidth: false },
                 sequence: { useMaxWidth: false },
@@ -37,7 +38,7 @@ for (const [number, { text, theme, file }] of job.diagrams.entries()) {
                 return { error: String(error.message ?? error) };
             }
         },
-        [`diagram-${number}`, text, theme],
+        [`diagram-${number}`, text, theme, ground],
     );
     if (drawn.svg) {
         await writeFile(file, `${drawn.svg}\n`);

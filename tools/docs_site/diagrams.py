@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 PROGRAM = "diagrams.mjs"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-THEMES = {"light": "neutral", "dark": "dark"}
+THEMES = {"light": ("neutral", "#fff"), "dark": ("dark", "#1e2129")}  # and what is behind the words of lines
 FOLDER = PurePosixPath("assets", "diagrams")
 TITLE = re.compile(r"^\s*accTitle:\s*(\S.*)$", re.MULTILINE)
 SECONDS = 300
@@ -61,9 +61,11 @@ class Diagram:
     def markdown(self, page: PurePosixPath) -> str:
         """Return its pictures, for a page of the site; which of them is shown goes by the colours of the reader."""
         up = "../" * (len(page.parts) - 1)
-        return "\n".join(
-            f"![{self.title}]({up}{FOLDER / f'{self.name}-{scheme}.svg'}#only-{scheme})" for scheme in THEMES
-        )
+        return "\n".join(f"![{self.title}]({up}{FOLDER / self.file(scheme)}#only-{scheme})" for scheme in THEMES)
+
+    def file(self, scheme: str) -> str:
+        """Return the name of a picture."""
+        return f"{self.name}-{scheme}.svg"
 
 
 def draw(diagrams: list[Diagram], pages: Path, program: Path) -> None:
@@ -81,9 +83,9 @@ def draw(diagrams: list[Diagram], pages: Path, program: Path) -> None:
     folder = pages / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (diagram, {"text": diagram.text, "theme": theme, "file": str(folder / f"{diagram.name}-{scheme}.svg")})
+        (diagram, {"text": diagram.text, "theme": theme, "ground": ground, "file": str(folder / diagram.file(scheme))})
         for diagram in diagrams
-        for scheme, theme in THEMES.items()
+        for scheme, (theme, ground) in THEMES.items()
     ]
     jobs = [(diagram, job) for diagram, job in jobs if not Path(job["file"]).is_file()]
     if not jobs:

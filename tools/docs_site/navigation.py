@@ -17,7 +17,7 @@ FOR_TEAMS: dict[str, tuple[str, ...]] = {
 }
 IN_REFERENCE = ("settings",)
 PLATFORM = ("prompts", "layout", "decisions", "comparison", "benchmarks")
-FIRST = ("index.md", "troubleshooting.md")
+OPENING = ("README", "index")
 GENERAL = ("README", "routines", "game-day", "postmortem")
 
 
@@ -40,7 +40,8 @@ def navigation(pages: list[PurePosixPath], reference: list[PurePosixPath]) -> li
         return found
 
     def below(folder: str) -> list[Entry]:
-        return take(*(name for name in list(left) if name.startswith(folder)))
+        names = (name for name in list(left) if name.startswith(folder))
+        return take(*sorted(names, key=lambda name: (PurePosixPath(name).stem not in OPENING, name)))
 
     first = take("index.md")
     tutorial, guides = below("tutorial/"), below("guides/")
@@ -57,13 +58,16 @@ def navigation(pages: list[PurePosixPath], reference: list[PurePosixPath]) -> li
     platform = take(*(f"{name}.md" for name in PLATFORM))
     platform += [*below("project/"), *below("service/")]
     platform += take(*list(left))  # whatever else stands in docs/
-    entries: list[Entry] = [{"Start": [*first, *tutorial]}, {"Guides": [*guides, *trouble]}]
-    entries += [
-        {"For service teams": [*readme, *teams]},
-        {"Runbooks": [*general, {"Alerts": alerts}, {"Procedures": procedures}]},
-        {"Reference": [*(str(page) for page in reference), *settings]},
-        {"For the platform team": platform},
-    ]
+    sections: dict[str, list[Entry]] = {
+        "Tutorial": tutorial,
+        "Guides": [*guides, *trouble],
+        "For service teams": [*readme, *teams],
+        "Runbooks": [*general, {"Alerts": alerts}, {"Procedures": procedures}],
+        "Reference": [*(str(page) for page in reference), *settings],
+        "For the platform team": platform,
+    }
+    entries: list[Entry] = [{"Start": str(page)} for page in first]
+    entries += [{title: each} for title, each in sections.items() if each]
     return entries
 
 
