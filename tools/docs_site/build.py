@@ -93,25 +93,25 @@ def gathered(service: Path, pages: Path = PAGES, root: Path = ROOT) -> Path:
     return settings
 
 
-def made(settings: Path, site: Path = SITE) -> str:
-    """Have MkDocs make the site, and return what it printed.
+def site_made(settings: Path, site: Path = SITE) -> None:
+    """Have MkDocs make the site.
 
     Raises:
-        BrokenError: it has something to say, or could not.
+        BrokenError: it has something to say against it.
 
     """
-    command: list[str | Path] = [MKDOCS, "build", "--strict", "--quiet", "-f", settings, "-d", site]
+    command: list[str | Path] = [MKDOCS, "build", "--strict", "-f", settings, "-d", site]  # --quiet is not strict
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise BrokenError(done.stderr.strip())
-    return done.stderr
+        told = [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
+        raise BrokenError("\n".join(told))
 
 
 def main() -> None:
     """Build the site, or say what is broken."""
     try:
-        print(made(gathered(generated())), end="")
+        site_made(gathered(generated()))
     except BrokenError as error:
         sys.exit(f"the site is not built:\n{error}")
     print(f"{SITE.relative_to(ROOT) / FRONT} is ready")
