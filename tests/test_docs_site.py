@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.html import Site
+from tests.docs.built import Site
 from tools.bake import ROOT
 from tools.docs_site import build, diagrams
 from tools.docs_site.diagrams import BrokenError, Diagram

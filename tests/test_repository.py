@@ -50,7 +50,9 @@ def test_a_lock_has_digests_for_everything_and_no_address(lock: str) -> None:
     assert not re.findall(r"^.*(?:://|^-).*$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("folder", ["tests/browser", "tests/foreign", "tests/oidc", "tools/docs_site", f"{INNER}/browser"])
+@pytest.mark.parametrize(
+    "folder", ["tests/browser", "tests/foreign", "tests/oidc", "tools/docs_site", f"{INNER}/browser"]
+)
 def test_the_lock_of_node_has_digests_for_everything_and_names_no_registry(folder: str) -> None:
     package = json.loads((ROOT / folder / "package.json").read_text(encoding="utf-8"))
     lock = json.loads((ROOT / folder / "package-lock.json").read_text(encoding="utf-8"))

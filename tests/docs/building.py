@@ -14,7 +14,7 @@ import pytest
 
 from tests import npm
 from tests.browser.driven import PROGRAM, Browser, missing
-from tests.docs.html import Site
+from tests.docs.built import Site
 from tests.exports.meshes import installed
 from tools.bake import ROOT
 from tools.docs_site import build, diagrams
