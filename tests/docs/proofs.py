@@ -31,8 +31,8 @@ class Proof:
 
     Attributes:
         kind: `tested` by a test that reads the page, or has words of the block; `same as` a file that runs, or lines of
-            it; `commands`, `settings`, `policy`, `cases`, `rollout`, `deny-list`: read here, by the code that reads them
-            in a service; `run`: run here, in a service; `illustration`: not proved, with a reason.
+            it; `commands`, `settings`, `policy`, `cases`, `rollout`, `deny-list`: read here by the code that does so in
+            a service; `run`: run here, in a service; `illustration`: not proved, with a reason.
         said: the test, with `::` and the words that it has where it does not read the page; the file; or the reason.
 
     """
