@@ -67,7 +67,7 @@ def stands_in(symptom: str, known: set[str]) -> bool:
     if any(fits(symptom, text) for text in known):
         return True
     parts = re.fullmatch(r"([A-Z_]+) ([A-Z_]+): (.+)", symptom)
-    return bool(parts) and parts[2] in known and any(fits(parts[3], text) for text in known)
+    return parts is not None and parts[2] in known and any(fits(parts[3], text) for text in known)
 
 
 def fits(symptom: str, text: str) -> bool:
