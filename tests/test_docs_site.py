@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from tests.docs.built import Site
@@ -37,7 +38,13 @@ REFERENCE = {
     "settings": ("SECURE_RPC_LISTEN__ADDRESS", "limits.max_request_bytes", "whole number, bytes"),
     "commands": ("order-service pki rotate-ca", "--running", "order-service policy who-can"),
     "metrics": ("grpc_server_call_duration_seconds", "histogram", "calls that had been made before"),
-    "errors": ("PERMISSION_MISSING", "the tenant is not yours", "errors.FailedPrecondition"),
+    "errors": (
+        "PERMISSION_MISSING",
+        "the tenant is not yours",
+        "errors.FailedPrecondition",
+        "TOKEN_AUDIENCE_WRONG",
+        "LOAD_SHED",
+    ),
     "protos": ("WatchOrders", "any_permissions", "orders.read", "Whether the method is open to every caller"),
     "python": ("client.connect", "Application", "client_streams.KeptStream"),
 }
@@ -77,6 +84,15 @@ def test_the_reference_is_that_of_the_code(docs_site: Site) -> None:
     for name, expected in REFERENCE.items():
         page = " ".join("".join(docs_site.texts(f"reference/{name}.html")).split())
         assert [each for each in expected if each not in page] == [], name
+
+
+@pytest.mark.slow
+def test_each_reason_that_the_page_on_the_chain_names_is_in_the_reference(docs_site: Site) -> None:
+    chain = " ".join(docs_site.texts("service/docs/chain.html"))
+    named = {name for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", chain) if name not in grpc.StatusCode.__members__}
+    known = " ".join(docs_site.texts("reference/errors.html"))
+    assert len(named) > 15
+    assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", known)] == []
 
 
 @pytest.mark.slow

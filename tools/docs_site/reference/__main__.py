@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools.docs_site.reference import commands, errors, metrics, modules, protos, settings
+from tools.docs_site.reference import commands, errors, metrics, modules, overview, protos, settings
 
 PAGES = {
+    "index": overview.page,
     "settings": settings.page,
     "commands": commands.page,
     "metrics": metrics.page,

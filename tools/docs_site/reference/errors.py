@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import secure_rpc
-from secure_rpc import errors
+from grpc import StatusCode
+from secure_rpc import errors, settings
 
 from tools.docs_site.reference.tables import code, table
 
@@ -22,6 +24,14 @@ STATUSES = {
     for name, each in vars(errors).items()
     if inspect.isclass(each) and issubclass(each, errors.StatusError) and each is not errors.StatusError
 }
+ROOMS = ("identity", "shedding", "stages", "state")
+NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
+FINER = """## Reasons that are chosen
+
+What is wrong with a token, a proof, a certificate or an encrypted field; which limit of load it was. Of tokens, fields
+and load the caller is told as well; of proofs and of what is revoked, log and audit alone say it, and the caller is told
+a coarser name.
+"""
 INTRODUCTION = """# Errors and reasons
 
 A call that does not end well has a status, a message for the developer of the client, and mostly a reason: a stable
@@ -82,12 +92,25 @@ def text_of(node: ast.expr | None) -> str:
     return "..."
 
 
+def finer() -> Iterator[tuple[str, str]]:
+    """Yield the names that the rooms that refuse choose from, with their modules: of what is given by a choice."""
+    for file in sorted([*CODE.glob("*.py"), *(each for room in ROOMS for each in (CODE / room).rglob("*.py"))]):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
+                yield node.value, file.relative_to(CODE.parent).as_posix()
+
+
 def page() -> str:
     """Return the page."""
     classes = [
         (code(f"errors.{name}"), f"{each.code.name} ({each.code.value[0]})", each.default_message, each.__doc__ or "")
         for name, each in STATUSES.items()
     ]
+    fixed = {each.reason for each in given()}
+    others: dict[str, list[str]] = {}
+    for name, module in sorted({*finer()}):
+        if name not in fixed and name not in StatusCode.__members__ and name not in settings.__all__:
+            others.setdefault(name, []).append(module)
     reasons = sorted({(each.reason, each.status, each.message, each.module) for each in given()})
     return "\n".join([
         INTRODUCTION,
@@ -98,5 +121,7 @@ def page() -> str:
             ("reason", "status", "message", "given in"),
             ((code(reason), status, message, code(module)) for reason, status, message, module in reasons),
         ),
+        FINER,
+        table(("reason", "given in"), ((code(name), ", ".join(map(code, each))) for name, each in others.items())),
         "What ends a call at which stage stands in [the chain](../service/docs/chain.md).\n",
     ])  # fmt: skip
