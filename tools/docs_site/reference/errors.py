@@ -29,7 +29,7 @@ NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 FINER = """## Reasons that are chosen
 
 What is wrong with a token, a proof, a certificate or an encrypted field; which limit of load it was. Of tokens, fields
-and load the caller is told as well; of proofs and of what is revoked, log and audit alone say it, and the caller is told
+and load the caller is told as well; of proofs and of what is revoked, log and audit alone say it, and the caller has
 a coarser name.
 """
 INTRODUCTION = """# Errors and reasons
