@@ -105,6 +105,9 @@ def test_every_page_has_its_place_in_the_navigation(docs_site: Site) -> None:
 
 @pytest.mark.slow
 def test_the_site_opens_as_files_and_is_searched(docs_site: Site, docs_browser: Browser) -> None:
+    index = (docs_site.folder / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert "service/docs/replay.html" in index
+    assert "source/service" not in index  # code is shown, not searched
     docs_browser.do("open", url=(docs_site.folder / "service/docs/edge.html").as_uri())
     docs_browser.do("open", url=(docs_site.folder / "index.html").as_uri())
     for key in "/idempotency":  # the first opens the search
