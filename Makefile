@@ -16,7 +16,7 @@ OWN := hooks tests tools $(patsubst %/,%,$(sort $(dir $(wildcard demo/*.py bench
 # hooks are templates: valid Python, but each is a program of its own without types
 TYPED := $(filter-out hooks,$(OWN))
 # what is copied as it stands, so it can be checked where it stands
-PLATFORM := $(patsubst $(INNER)/%,%,$(wildcard $(addprefix $(INNER)/,src/secure_rpc tests/unit/secure_rpc tests/integration/secure_rpc tests/attack tests/support)))
+PLATFORM := $(patsubst $(INNER)/%,%,$(wildcard $(addprefix $(INNER)/,src/secure_rpc tests/unit/secure_rpc tests/integration/secure_rpc tests/attack tests/scenarios tests/support)))
 PROTOS := $(wildcard $(INNER)/proto/secure_rpc/*/*.proto)
 TEST_PROTOS := $(wildcard $(INNER)/tests/proto/*/*/*.proto)
 PROTOC := $(WITH_TOOLS) $(BIN)/python -m grpc_tools.protoc --descriptor_set_in=build/validate.binpb -I "$(INNER)/proto"
@@ -115,11 +115,20 @@ observability: $(VENV)/.stamp ## build the alerts and dashboards of the template
 controls: $(VENV)/.stamp ## build the page of controls of the template: after a change of src/secure_rpc/controls
 	@$(BIN)/python -B tools/controls.py
 
+surface: ## build the page of public names of the template: after a change of one, or of src/secure_rpc/surface.py
+	@PYTHONPATH="$(INNER)/src" $(PYTHON) -B -m secure_rpc.surface write
+
 docs-pictures: $(VENV)/.stamp ## draw the dashboards for their page anew, from a live run: after a change of one (needs Prometheus)
 	@$(WITH_TOOLS) $(BIN)/python -m pytest tests/test_observability.py -k pictures --docs-pictures
 
 files: $(VENV)/.stamp ## note the list of generated files: after a file is added or removed
 	@$(BIN)/python -m tests.generated_files write
+
+fleet: $(VENV)/.stamp ## see all services at once: make fleet ARGS="--list file --fail-on drift"; docs/fleet.md
+	@$(BIN)/python -B tools/fleet.py $(ARGS)
+
+release: $(VENV)/.stamp ## tag the version that cookiecutter.json says, if it is ready: make release [ARGS=--check]; docs/updating.md
+	@$(BIN)/python -B tools/release.py $(ARGS)
 
 lock: ## resolve requirements/*.in anew, with hashes (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH: pipx install uv"; exit 1; }
@@ -132,4 +141,4 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench docs docs-serve test lint wall observability controls docs-pictures files lock clean
+.PHONY: help setup bake demo bench docs docs-serve test lint wall observability controls surface docs-pictures files fleet release lock clean

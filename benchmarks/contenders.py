@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workspace import FailedError
@@ -72,6 +73,12 @@ class Server:
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process so far, of all its threads, from its own clock."""
         return time.clock_gettime((~self._pid << 3) | CPUCLOCK_SCHED)
+
+    def keep_to(self, core: int) -> None:
+        """Let it, its supervisor included, run on one core alone."""
+        for pid in {self._process.pid, self._pid}:
+            for thread in Path("/proc", str(pid), "task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
 
     def stop(self) -> None:
         """End it."""

@@ -27,7 +27,6 @@ MISSING = {
     "policy-all-tenants",
     "replay",  # of the streaming example
     "stream-rate",
-    "template-version",  # baked without cruft
     "tokens-bound",
 }
 TESTS = ("tests/unit/secure_rpc/doctor", "tests/integration/secure_rpc/test_doctor.py")

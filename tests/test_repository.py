@@ -39,6 +39,7 @@ def test_the_digests_of_the_platform_are_those_of_its_files(template: Path) -> N
         "requirements/meshes.txt",
         f"{INNER}/requirements/dev.txt",
         f"{INNER}/requirements/runtime.txt",
+        f"{INNER}/requirements/update.txt",
     ],
 )
 def test_a_lock_has_digests_for_everything_and_no_address(lock: str) -> None:

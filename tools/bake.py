@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 INNER = "{{cookiecutter.project_slug}}"
+REPOSITORY = "TEMPLATE_REPOSITORY"
 TEMPLATE_PARTS = ("cookiecutter.json", "hooks", INNER)
 
 
@@ -86,6 +87,7 @@ def bake(out: Path, answers: Mapping[str, str], template: Path | None = None) ->
         settings.write_text(
             f"replay_dir: {scratch / 'replay'}\ncookiecutters_dir: {scratch / 'clones'}\n", encoding="utf-8"
         )
+        os.environ[REPOSITORY] = str(ROOT)  # to the hook that notes what the service is of: what it reads is a copy
         try:
             made = cookiecutter(
                 str(template or snapshot(scratch / "template")),
@@ -96,6 +98,8 @@ def bake(out: Path, answers: Mapping[str, str], template: Path | None = None) ->
             )
         except (CookiecutterException, ValueError) as error:
             raise RefusedError(str(error)) from error
+        finally:
+            del os.environ[REPOSITORY]
     return Path(made)
 
 
@@ -117,6 +121,8 @@ def main() -> None:
     except RefusedError as error:
         sys.exit(f"not generated: {error}")
     print(f"{made} is ready: cd {made} && make test && make run")
+    if json.loads((made / ".cruft.json").read_text(encoding="utf-8")).get("uncommitted"):
+        print("the template has changes that are not committed: updates of this service will not know of them")
 
 
 if __name__ == "__main__":

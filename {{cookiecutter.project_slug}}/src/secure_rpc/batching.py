@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-SLICE = 128  # handled in one turn of the event loop, so that no call waits for a whole batch
+SLICE = 32  # handled in one turn of the event loop, so that no call waits for a whole batch
 
 
 class Batch(Generic[T]):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.headers import Metadata, header_of
-from secure_rpc.method import UNLIMITED, Contract, Method, Patience
+from secure_rpc.method import UNLIMITED, Check, Contract, Finish, Method, Patience, RawCheck, Review
 from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, is_cancelled, outcome_of, seen_to_its_end
 from secure_rpc.trace_context import Trace, new_call_id
 
@@ -23,6 +23,7 @@ __all__ = [
     "Call",
     "Check",
     "Contract",
+    "Finish",
     "Metadata",
     "Method",
     "Outcome",
@@ -36,9 +37,6 @@ __all__ = [
     "is_cancelled",
 ]
 
-Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
-RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
-Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
 EOF: Any = grpc.aio.EOF
 
 
@@ -73,6 +71,7 @@ class Call:
         "rule",
         "seal",
         "session",
+        "task",
         "tenant",
         "trace",
         "unseal",
@@ -84,6 +83,7 @@ class Call:
         self.path = path  # as the caller wrote it; equals method.path but for unknown methods
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
+        self.task: asyncio.Task[Any] | None = None  # that it is served in, until it ends
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
         self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
@@ -144,8 +144,7 @@ class Call:
         """Return the seconds until the call must end, for the client or for the server; None where neither minds."""
         if self.ends_at_seconds is not None:  # only ever set to what comes before the client's deadline
             return max(self.ends_at_seconds - time.monotonic(), 0.0)
-        remaining: float | None = self.context.time_remaining()
-        return remaining
+        return self.context.time_remaining()  # type: ignore[no-any-return]  # gRPC's own is untyped
 
     def check_raw_requests(self, check: RawCheck) -> None:
         """Have the bytes of each request checked, as they came, before it is decoded; at once if it was."""
@@ -272,7 +271,7 @@ class Call:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
         self.raw_checks = self.reviews = ()
-        self._raw = None
+        self._raw = self.task = None
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
@@ -326,5 +325,6 @@ def current_call() -> Call:
 
 
 def enter(call: Call) -> None:
-    """Make a call the current one of this task; gRPC runs each RPC in a task of its own."""
+    """Make a call the current one of this task; each RPC runs in one of its own."""
+    call.task = asyncio.current_task()
     _current.set(call)

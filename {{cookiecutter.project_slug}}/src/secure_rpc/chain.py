@@ -7,28 +7,31 @@ message is read, let alone parsed, and a caller that sends headers alone waits u
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
-from typing import Any, NoReturn, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import grpc
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import errors
-from secure_rpc.call import UNLIMITED, Call, Contract, Method, Patience, current_call, enter, is_cancelled
+from secure_rpc.call import UNLIMITED, Call, Contract, Finish, Method, Patience, current_call, enter
 from secure_rpc.deadlines import Deadlines
+from secure_rpc.handling import Handler, RpcMethodHandler, function_of, refuse_unimplemented, terminal
 from secure_rpc.live import LiveStreams
+
+__all__ = ["Middleware", "Proceed", "Stage"]
 
 Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
 Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[None]]
 ContractOf: TypeAlias = Callable[[str, MethodDescriptor | None], Contract]
-Handler: TypeAlias = Callable[[Any, Any], Any]
-RpcMethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Answer: TypeAlias = Callable[[Any, Finish], Coroutine[Any, Any, None]]  # serves a call, of which it has gRPC's context
 
 CORRELATION_ID_KEY = "correlation-id"  # trailing metadata of every refusal: what to look for in log and audit
+
+_UNARY: Any = grpc.stream_unary_rpc_method_handler
 
 logger = logging.getLogger(__name__)
 
@@ -77,17 +80,16 @@ class Chain(grpc.GenericRpcHandler):
         self._abort_timeout_seconds = abort_timeout_seconds
         self._max_request_bytes = max_request_bytes
         self._max_response_bytes = max_response_bytes
-        self._methods: dict[str, tuple[Method, RpcMethodHandler]] = {}
+        self._methods: dict[str, _Served] = {}
         self.under_way = 0  # calls that have begun and not ended
         self.ended = 0  # calls, since the start
         self.taken_up = 0  # calls that gRPC has handed over, since the start
-        unknown = Method("", self._patience)
-        self._unknown = unknown, self._compile(unknown, _refuse_unimplemented)
+        self._unknown = self._compile(Method("", self._patience), refuse_unimplemented)
 
     @property
     def methods(self) -> list[Method]:
         """Return the methods that were added."""
-        return [method for method, _ in self._methods.values()]
+        return [served.method for served in self._methods.values()]
 
     def add_generic_rpc_handlers(self, handlers: Iterable[object]) -> None:
         """Ignore what generated code also hands over by name, in `add_registered_method_handlers`."""
@@ -101,15 +103,33 @@ class Chain(grpc.GenericRpcHandler):
         """
         methods = [self._describe(service, name, handler) for name, handler in handlers.items()]
         for method, handler in zip(methods, handlers.values(), strict=True):
-            self._methods[method.path] = method, self._compile(method, _function_of(handler))
+            self._methods[method.path] = self._compile(method, function_of(handler))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcMethodHandler:
         """Give gRPC the handler of one call; this runs in the task, and so in the context, of that call."""
         self.taken_up += 1
         path = handler_call_details.method
-        method, handler = self._methods.get(path, self._unknown)
-        enter(Call(method, path, handler_call_details.invocation_metadata))
-        return handler
+        served = self._methods.get(path, self._unknown)
+        enter(Call(served.method, path, handler_call_details.invocation_metadata))
+        return served.handler
+
+    def answering(self, path: str) -> Answer:
+        """Return what serves the calls of a method without gRPC's own steps in between; each in a task of its own."""
+        served = self._methods.get(path, self._unknown)
+        method, run = served.method, served.run
+
+        async def answer(context: Any, finish: Finish) -> None:
+            self.taken_up += 1
+            call = Call(method, path, context.invocation_metadata())
+            call.context = context
+            enter(call)
+            refusal = await run(call)
+            if refusal is None:
+                await finish(call.reply)
+            else:
+                await self._end(call, refusal, finish)
+
+        return answer
 
     def _describe(self, service: str, name: str, handler: RpcMethodHandler) -> Method:
         path, descriptor, response_type = f"/{service}/{name}", None, None
@@ -131,8 +151,8 @@ class Chain(grpc.GenericRpcHandler):
             max_response_bytes=self._max_response_bytes,
         )
 
-    def _compile(self, method: Method, handler: Handler) -> RpcMethodHandler:
-        proceed = self._deadlines.hold(method, _terminal(method, handler))
+    def _compile(self, method: Method, handler: Handler) -> _Served:
+        proceed = self._deadlines.hold(method, terminal(method, handler))
         for stage in reversed(self._stages):
             middleware = stage.bind(method)
             if middleware is not None:
@@ -141,147 +161,65 @@ class Chain(grpc.GenericRpcHandler):
         lasts = method.request_streaming or method.response_streaming
         begin, leave = (self._live.add, self._live.discard) if lasts else (_pass, _pass)
 
-        async def serve(_requests: object, context: Any) -> bytes | None:
-            call = current_call()
-            call.context = context
-            refusal: errors.StatusError
+        async def run(call: Call) -> errors.StatusError | None:
             self.under_way += 1
             begin(call)
             try:
                 await proceed(call)
             except errors.StatusError as error:
-                refusal = error.with_traceback(None)  # it holds the frames that hold it
-            except asyncio.CancelledError:  # answer all the same: gRPC would not, and it may not be the caller's
-                refusal = errors.Cancelled()
-            except Exception:
+                return error.with_traceback(None)  # it holds the frames that hold it
+            except (
+                asyncio.CancelledError
+            ) as error:  # answer all the same: gRPC would not, and it may not be the caller's
+                error.with_traceback(None)  # the future that was waited for may keep it
+                return errors.Cancelled()
+            except Exception as error:
                 logger.exception("a stage failed in %s", method.path)
-                refusal = errors.Internal()
+                error.with_traceback(None)
+                return errors.Internal()
             else:
-                return call.reply
+                return None
             finally:
                 leave(call)
                 call.end()
                 self.under_way -= 1
                 self.ended += 1
-            await self._refuse(call, refusal)
+
+        async def serve(_requests: object, context: Any) -> bytes | None:
+            call = current_call()
+            call.context = context
+            refusal = await run(call)
+            if refusal is None:
+                return call.reply
+            with suppress(TimeoutError, grpc.aio.InternalError):  # the client does not read; the client is gone
+                async with asyncio.timeout(self._abort_timeout_seconds):
+                    await context.abort(refusal.code, refusal.message, self._trailers(call, refusal))
             return None
 
-        if method.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(serve)
-        return grpc.stream_unary_rpc_method_handler(serve)
+        handle = grpc.stream_stream_rpc_method_handler if method.response_streaming else _UNARY
+        return _Served(method, run, handle(serve))
 
-    async def _refuse(self, call: Call, error: errors.StatusError) -> None:
-        trailers = (
-            *call.context.trailing_metadata(),
-            *error.trailing_metadata(self._domain),
-            (CORRELATION_ID_KEY, call.id),
-        )
-        with suppress(TimeoutError, grpc.aio.InternalError):  # the client does not read; the client is gone
+    async def _end(self, call: Call, refusal: errors.StatusError, finish: Finish) -> None:
+        """Refuse a call by its status alone: gRPC's `abort` raises, and keeps what it raised with all that ran."""
+        context = call.context
+        context.set_code(refusal.code)
+        context.set_details(refusal.message)
+        context.set_trailing_metadata(self._trailers(call, refusal))
+        with suppress(TimeoutError):  # the client does not read
             async with asyncio.timeout(self._abort_timeout_seconds):
-                await call.context.abort(error.code, error.message, trailers)
+                await finish(None)
+
+    def _trailers(self, call: Call, error: errors.StatusError) -> errors.Metadata:
+        own = error.trailing_metadata(self._domain)
+        return (*call.context.trailing_metadata(), *own, (CORRELATION_ID_KEY, call.id))
 
 
-class HandlerContext:
-    """The context a handler sees: gRPC's own, but reading, writing and aborting go through the chain."""
+class _Served(NamedTuple):
+    """A method, what runs its calls to their outcome, and the same as gRPC has it."""
 
-    __slots__ = ("_call", "_grpc")
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._grpc = call.context
-
-    def __getattr__(self, name: str) -> Any:
-        """Leave all else to gRPC's context."""
-        return getattr(self._grpc, name)
-
-    def time_remaining(self) -> float | None:
-        """Return the seconds until the call must end, None where it need not."""
-        return self._call.time_remaining()
-
-    async def read(self) -> Any:
-        """Return the next request, or EOF."""
-        return await self._call.receive()
-
-    async def write(self, message: Any) -> None:
-        """Write one response."""
-        await self._call.send(message)
-
-    async def send_initial_metadata(self, metadata: Any) -> None:
-        """Send the metadata, with what the call's session has to tell."""
-        session = self._call.session
-        await (self._grpc if session is None else session).send_initial_metadata(metadata)
-
-    async def abort(self, code: Any, details: str = "", trailing_metadata: errors.Metadata = ()) -> NoReturn:
-        """End the call with a status; sticks even where the handler swallows it."""
-        error = errors.of(code, details or self._grpc.details(), tuple(trailing_metadata or ()))
-        self._call.refusal = self._call.refusal or error
-        raise self._call.refusal
-
-    async def abort_with_status(self, status: grpc.Status) -> NoReturn:
-        """End the call with a status that has all three in one."""
-        await self.abort(status.code, status.details, status.trailing_metadata)
-
-    def failure(self) -> errors.StatusError | None:
-        """Return how the handler has ended the call other than by raising, if it has."""
-        code = self._grpc.code()
-        if code and code is not grpc.StatusCode.OK and self._call.refusal is None:  # 0 or None where nobody set one
-            self._call.refusal = errors.of(code, self._grpc.details())
-        return self._call.refusal
-
-
-def _terminal(method: Method, handler: Handler) -> Proceed:
-    """Return the end of the chain: the handler, and what it may do, turned into a reply or a StatusError."""
-    run, lasts = _runner(method, handler), method.request_streaming or method.response_streaming
-
-    async def finish(call: Call) -> None:
-        if call.refusal is not None:  # cut before it came here
-            raise call.refusal
-        context = HandlerContext(call)
-        error: BaseException | None = None
-        if lasts:
-            call.enter_handler()
-        try:
-            await run(call, context)
-        except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001  # whatever it raises is turned below
-            error = caught
-        was_cut = lasts and call.settle()
-        if isinstance(error, asyncio.CancelledError) and is_cancelled() and not was_cut:
-            raise error
-        ended = context.failure() or error
-        if isinstance(ended, errors.StatusError):
-            cause = ended.__cause__ or (error if error is not ended else None)
-            if cause is not None and ended.code is grpc.StatusCode.INTERNAL:
-                logger.error("the call failed in %s", method.path, exc_info=cause)
-            raise ended from cause
-        if isinstance(error, grpc.aio.BaseError) and not isinstance(error, grpc.aio.UsageError):
-            raise errors.Cancelled from error  # the stream broke while it was read or written
-        if error is not None:
-            logger.error("the handler failed in %s", method.path, exc_info=error)
-            raise errors.Internal from error
-
-    return finish
-
-
-def _runner(method: Method, handler: Handler) -> Callable[[Call, HandlerContext], Awaitable[None]]:
-    """Return what calls a handler of any kind and style, and sees that each of its messages is sent."""
-    generates = inspect.isasyncgenfunction(handler)
-
-    async def run(call: Call, context: HandlerContext) -> None:
-        request = call.requests() if method.request_streaming else await call.receive()
-        call.has_begun = True
-        if generates:
-            async with aclosing(handler(request, context)) as responses:
-                async for response in responses:
-                    await call.send(response)
-        elif method.response_streaming:
-            await handler(request, context)
-        else:
-            response = await handler(request, context)
-            if failure := context.failure():
-                raise failure
-            call.reply = call.encode(response)
-
-    return run
+    method: Method
+    run: Callable[[Call], Awaitable[errors.StatusError | None]]
+    handler: RpcMethodHandler
 
 
 def _pass(_call: Call) -> None:
@@ -290,16 +228,3 @@ def _pass(_call: Call) -> None:
 
 def _link(middleware: Middleware, proceed: Proceed) -> Proceed:
     return lambda call: middleware(call, proceed)
-
-
-def _function_of(handler: RpcMethodHandler) -> Handler:
-    function = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        return function
-    if getattr(function, "__module__", "").endswith("_pb2_grpc"):  # left to the generated base class
-        return _refuse_unimplemented
-    raise TypeError(f"{function!r} is not async")
-
-
-async def _refuse_unimplemented(_requests: object, _context: object) -> NoReturn:
-    raise errors.Unimplemented

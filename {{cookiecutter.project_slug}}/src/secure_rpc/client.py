@@ -28,6 +28,8 @@ from secure_rpc.tls.client_credentials import ClientCertificate
 from secure_rpc.token_sources import TokenSource
 from secure_rpc.watching import FileWatch
 
+__all__ = ["connect", "connect_plaintext", "new_idempotency_key"]
+
 NONCE_BYTES = 16
 CREDENTIAL_KEYS = frozenset({"authorization", "proxy-authorization", "cookie", API_KEY})
 KEEPALIVE_SECONDS = 330.0  # other servers take pings more often than every 300 seconds for an attack

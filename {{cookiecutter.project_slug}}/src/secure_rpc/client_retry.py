@@ -15,6 +15,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from secure_rpc.errors import STATUS_DETAILS_KEY
 
+__all__ = ["wait_seconds", "when_allowed"]
+
 REASONS = frozenset({"QUOTA_EXHAUSTED", "QUOTA_STORE_UNAVAILABLE", "LOAD_LIMIT"})  # given before a handler runs
 SPREAD = 0.1  # of the time to wait, at most as much more: those refused together do not come again together
 

@@ -22,6 +22,30 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
+__all__ = [
+    "Aborted",
+    "AlreadyExists",
+    "Cancelled",
+    "DataLoss",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "Internal",
+    "InvalidArgument",
+    "NotFound",
+    "OutOfRange",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "StatusError",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Unknown",
+    "bad_request",
+    "of",
+    "quota_failure",
+    "retry_after",
+]
+
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 DOMAIN = "secure-rpc"  # of the reasons that the platform gives; a service passes its own to Chain

@@ -1,14 +1,18 @@
-"""What is known of a method before any call: its name and kind, and what it asks of callers."""
+"""What is known before any call: a method's name and kind, what it asks of callers, what may be asked of its calls."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import MethodDescriptor
 
+Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
+RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
+Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
+Finish: TypeAlias = Callable[[bytes | None], Awaitable[None]]  # puts the end of a call on the wire, its reply before it
 UNLIMITED = 2**63
 
 

@@ -41,20 +41,20 @@ from secure_rpc.stages.load_limit import LoadLimit
 from secure_rpc.stages.rate_limit import RateLimit
 from secure_rpc.stages.remembering import Memory, replay_of
 from secure_rpc.stages.sessions import Sessions
+from secure_rpc.stages.sharing import sessions_of, store_of
 from secure_rpc.stages.steps import Steps
 from secure_rpc.stages.stream_limits import StreamLimits
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.stages.validation import Validation
 from secure_rpc.state.availability import StoreUnavailable
-from secure_rpc.state.redis import Store
-from secure_rpc.state.redis_quotas import RedisQuotas
-from secure_rpc.state.redis_sessions import RedisSessions
 from secure_rpc.telemetry.call_metrics import method_label
 from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.telemetry.tracing import tracing_of
 from secure_rpc.tls.floor import TlsVersion
 from secure_rpc.trust import Trust
+
+__all__ = ["Application", "Platform"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Platform:
         self.settings = settings
         self.metrics = Metrics()
         self.live = LiveStreams(self.metrics.sessions.cut)
-        self.store = self._shared_store()
+        self.store = store_of(settings, on_failure=self.metrics.store_failures.labels("redis").inc)
         self.events = Events(lambda *event, **fields: self.audit_log.note(*event, **fields))  # noqa: PLW0108  # made below
         self._trust = Trust(settings, self.metrics, self.live, self.store, self.events)
         self.certificates = self._trust.certificates
@@ -149,7 +149,7 @@ class Platform:
             self.live,
             self.identities.certificate_ends,
             limits=StreamLimits.of(settings.limits),
-            store=RedisSessions(self.store) if self.store is not None else None,
+            store=sessions_of(self.store),
         )
         keyring_file = settings.integrity.keyring_file
         self._keyring = Keyring(keyring_file, self._keys_reloaded("keyring")) if keyring_file else None
@@ -253,16 +253,9 @@ class Platform:
             self.metrics.store_reachable.labels("redis").set(self.store.is_reachable)
         shadow = self.active_policy.shadow
         self.metrics.sessions.live.set(len(self.sessions))
-        if isinstance(self._quotas, RedisQuotas):
-            self.metrics.quotas.round_trips.set(self._quotas.round_trips)
+        self.metrics.quotas.round_trips.set(self._quotas.round_trips)
         self.metrics.policy_loaded.set(self.policy.loaded_seconds)
         self.metrics.policy_rollout.set(shadow.percent if shadow is not None else 0)
-
-    def _shared_store(self) -> Store | None:
-        state = self.settings.state
-        if state is None:
-            return None
-        return Store(state, self.settings.service.name, on_failure=self.metrics.store_failures.labels("redis").inc)
 
     def _integrity(self) -> Integrity:
         settings, window_seconds = self.settings.integrity, self.settings.replay.window_seconds

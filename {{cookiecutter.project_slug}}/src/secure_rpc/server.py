@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
@@ -17,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from secure_rpc import event_engine
+from secure_rpc import event_engine, memory
 from secure_rpc.admin import Admin, exposure_of
 from secure_rpc.chain import Chain
 from secure_rpc.configuration import ConfigurationError
@@ -189,8 +188,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.tell_to_stop)
-        gc.collect()
-        gc.freeze()  # what the start has made stays; to walk over it in vain stops all calls for tens of milliseconds
+        memory.settle()
         ended = asyncio.create_task(self._loop_ended(self._grpc_server))
         told = asyncio.create_task(self._told_to_stop.wait())
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)

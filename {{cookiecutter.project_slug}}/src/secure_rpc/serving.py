@@ -11,12 +11,16 @@ where it has not, use a plain `grpc.aio.server` under a supervisor, and say so i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import grpc
 from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
+
+from secure_rpc.call import Finish
 
 UNKNOWN_METHOD = "/unknown"
 # With one pump, calls would wait in gRPC's core while our loop has little to do: unseen by the load limit, unrefused,
@@ -24,13 +28,35 @@ UNKNOWN_METHOD = "/unknown"
 MAX_PUMPS = 32  # of a method
 ALL_PUMPS = 512
 _UNLIMITED = False  # whether too many calls are under way: the load-limit stage sees to that
-_NEEDED = ("_handle_rpc", "_schedule_rpc_coro")
+_NEEDED = (
+    "_ServicerContext",
+    "_finish_handler_with_stream_responses",
+    "_finish_handler_with_unary_response",
+    "_handle_cancellation_from_core",
+    "_handle_rpc",
+    "_schedule_rpc_coro",
+)
 _NEEDED_METHODS = (
     "_make_request_call_future",
     "_request_call",
     "_request_registered_call",
     "add_registered_method_handlers",
 )
+
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A handler that serves calls by itself, from gRPC's context to their end.
+
+    What gRPC puts in between is seven coroutines, two tasks and a cycle of references a call, which only the collector
+    of garbage ends; by this way it is one of each, and no cycle.
+    """
+
+    def answering(self, path: str) -> Callable[[Any, Finish], Coroutine[Any, Any, None]]:
+        """Return what serves each call of a method, given its context and what puts its end on the wire."""
 
 
 def is_supported() -> bool:
@@ -60,7 +86,7 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         pumps: int,
     ) -> None:
         super().__init__(loop, None, [handler], interceptors, options, None)
-        self._handler_resolver = _Resolver(handler)
+        self._handler = handler
         self._event_loop = loop
         self._outer = tuple(interceptors)
         self._pumps = pumps
@@ -74,21 +100,78 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         return ended
 
     async def _pump(self, path: bytes | None, ended: asyncio.Future[None]) -> None:
-        name = UNKNOWN_METHOD if path is None else path.decode()
-        loop, resolver, outer = self._event_loop, self._handler_resolver, self._outer
         try:
+            begin = self._beginning(UNKNOWN_METHOD if path is None else path.decode())
             while True:
-                state = await (self._request_call() if path is None else self._request_registered_call(path))
-                rpc = cygrpc._handle_rpc(name, resolver, outer, state, loop, _UNLIMITED)
-                self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
+                begin(await (self._request_call() if path is None else self._request_registered_call(path)))
         except Exception as error:  # noqa: BLE001  # a _RequestCallError when shutdown begins; anything else ends the server, loudly
             if not ended.done():  # grpc's loop cancels the others' as soon as one has ended
                 ended.set_exception(error)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _beginning(self, name: str) -> Callable[[Any], None]:
+        """Return what begins each call of a method, as gRPC's core has handed it over."""
+        loop, outer = self._event_loop, self._outer
+        if outer or not isinstance(self._handler, Answering):
+            resolver = _Resolver(self._handler)
+
+            def begin(state: Any) -> None:
+                rpc = cygrpc._handle_rpc(name, resolver, outer, state, loop, _UNLIMITED)
+                self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
+
+            return begin
+        answer, start = self._handler.answering(name), self._start
+
+        def begin_directly(state: Any) -> None:
+            context = cygrpc._ServicerContext(state, None, None, loop)
+            task = start(answer(context, partial(_finish, state, context, loop)))
+            _watch(cygrpc._handle_cancellation_from_core(task, state, loop))
+
+        return begin_directly
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _finish(state: Any, context: Any, loop: asyncio.AbstractEventLoop, reply: bytes | None) -> None:
+    """Put the end of a call on the wire: its reply, if it has one, and the status that the context was given."""
+    try:
+        if reply is None:
+            await cygrpc._finish_handler_with_stream_responses(state, _nothing, None, context, loop)
+        else:
+            await cygrpc._finish_handler_with_unary_response(state, _itself, reply, context, None, loop)
+    except grpc.aio.BaseError as error:
+        logger.debug("a call ended without its client: %s", error)
+
+
+async def _nothing(_request: object, _context: object) -> None:
+    """Leave nothing to send but the status."""
+
+
+async def _itself(reply: bytes, _context: object) -> bytes:
+    return reply
+
+
+def _watch(watching: Coroutine[asyncio.Future[Any], None, None]) -> None:
+    """Have gRPC's core heard when it tells how the client has left: its one wait needs no task to wait for it."""
+    try:
+        told = watching.send(None)
+    except grpc.aio.BaseError as error:
+        logger.debug("whether the client leaves cannot be seen: %s", error)
+        return
+    told._asyncio_future_blocking = False  # as a task does that takes up what it is to wait for
+    told.add_done_callback(partial(_heard, watching))
+
+
+def _heard(watching: Coroutine[asyncio.Future[Any], None, None], _told: asyncio.Future[Any]) -> None:
+    try:
+        watching.send(None)
+    except StopIteration:
+        pass
+    except grpc.aio.BaseError as error:
+        logger.debug("whether the client has left cannot be seen: %s", error)
 
 
 def pumps_of(methods: int) -> int:

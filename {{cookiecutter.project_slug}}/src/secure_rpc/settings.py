@@ -138,7 +138,7 @@ class Settings(BaseSettings):
         return quotas
 
     @classmethod
-    def settings_customise_sources(  # noqa: D102  # pydantic-settings' hook
+    def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
@@ -146,6 +146,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the strongest first: pydantic-settings asks."""
         return _Environment(settings_cls), init_settings  # the first wins; the file comes as init
 
 

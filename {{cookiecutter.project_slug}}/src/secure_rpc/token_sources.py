@@ -17,6 +17,17 @@ import orjson
 
 from secure_rpc.identity.fetching import basic_auth, https_only, tls_context
 
+__all__ = [
+    "Fetched",
+    "FileToken",
+    "Refreshing",
+    "TokenEndpoint",
+    "TokenSource",
+    "TokenUnavailable",
+    "client_credentials",
+    "token_exchange",
+]
+
 TokenSource: TypeAlias = Callable[[], str]  # called for every attempt; raises TokenUnavailable
 
 OK = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -16,11 +17,12 @@ from secure_rpc.identity.revocation_files import RevocationFiles
 from secure_rpc.identity.shared_revocations import SharedRevocations
 from secure_rpc.live import LiveStreams
 from secure_rpc.settings import Settings
-from secure_rpc.state.redis import Store
-from secure_rpc.state.versioned_hash import VersionedHash
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.tls.credentials import ServerCertificate, ServerFiles
 from secure_rpc.tls.reload import CertificateKeeper
+
+if TYPE_CHECKING:
+    from secure_rpc.state.redis import Store
 
 # What clients and this server agree on; a name that is not here is counted as "other", so that labels stay few
 KEY_EXCHANGE_GROUPS = frozenset({b"X25519MLKEM768", b"X25519", b"P-256", b"P-384", b"P-521"})
@@ -126,6 +128,8 @@ class Trust:
         await self._review()
 
     def _shared_revocations(self, store: Store) -> SharedRevocations:
+        from secure_rpc.state.versioned_hash import VersionedHash  # noqa: PLC0415  # redis-py takes 8 MB
+
         settings = self._settings.revocation
         return SharedRevocations(
             VersionedHash(store, REVOCATIONS),

@@ -14,6 +14,7 @@ OWNED = (
     "tests/unit/secure_rpc",
     "tests/integration/secure_rpc",
     "tests/attack",
+    "tests/scenarios",
     "tests/support",
     "tests/proto",
     "checklists",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -148,9 +149,27 @@ class Posture:
         overlay["images"] = [{"name": each["name"], "newName": "r/x", "digest": DIGEST} for each in overlay["images"]]
         self.write("deploy/overlays/prod/kustomization.yaml", overlay)
         self._alerts()
-        self.write(".cruft.json", orjson.dumps({"commit": "c0ffee"}).decode())
+        self.template("0.9.9", "1.2.2", "1.2.3")
         digests = wall.digests(self.folder)
         self.write(wall.NOTE.as_posix(), "".join(f"{digest}  {path}\n" for path, digest in digests.items()))
+
+    def template(self, *releases: str, of: str = "1.2.3") -> None:
+        """Make a template that has had these releases, and say that this is one of it."""
+        folder = self.folder / f"template-{'-'.join(releases)}.git"
+        someone = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+        subprocess.run(["git", "init", "-q", "--bare", folder], check=True)  # noqa: S607  # that on PATH
+
+        def git(*arguments: str) -> str:
+            command = ["git", "-C", str(folder), *arguments]
+            environment = {**os.environ, **someone}
+            done = subprocess.run(command, check=True, env=environment, input="", text=True, stdout=subprocess.PIPE)
+            return done.stdout.strip()
+
+        commit = git("commit-tree", "-m", "released", git("hash-object", "-t", "tree", "-w", "--stdin"))
+        for release in releases:
+            git("update-ref", f"refs/tags/v{release}", commit)
+        record = {"template": str(folder), "commit": commit, "context": {"cookiecutter": {"_template_version": of}}}
+        self.write(".cruft.json", orjson.dumps(record).decode())
 
     def _certificates(self) -> None:
         folder = self.folder / "certificates"

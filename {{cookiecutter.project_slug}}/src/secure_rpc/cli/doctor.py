@@ -22,7 +22,7 @@ from secure_rpc.cli.people import told_to_people
 from secure_rpc.cli.telling import console, count, plain, say
 from secure_rpc.configuration import ConfigurationError, read_yaml
 from secure_rpc.doctor import manifests as manifests_module
-from secure_rpc.doctor import page, running, waivers
+from secure_rpc.doctor import origin, page, running, waivers
 from secure_rpc.doctor.catalogue import IDS
 from secure_rpc.doctor.checks import Level, Status
 from secure_rpc.doctor.facts import Facts
@@ -119,6 +119,7 @@ def gather(
         no_manifests_because=none_because,
         waivers=waivers.load(waiver_file, IDS),
         running=None if where is None else _running(where, settings),
+        releases=origin.releases_of(Path()) if Path("pyproject.toml").exists() else None,
     )
     looked_at = f"{config}" + (f" with {manifests.folder}" if manifests is not None else "")
     looked_at += f", and the service at {where.admin}" if where is not None else "; no running service was asked"

@@ -28,6 +28,8 @@ from secure_rpc.policy.questions import method_named
 from secure_rpc.settings import Settings
 from secure_rpc.v1 import exchange_pb2, exchange_pb2_grpc, session_pb2, session_pb2_grpc
 
+__all__ = ["Ground"]
+
 CASES_NAME = "policy_test.yaml"
 SESSION_SERVICE: str = session_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name
 EXCHANGE_SERVICE: str = exchange_pb2.DESCRIPTOR.services_by_name["TokenExchangeService"].full_name

@@ -6,9 +6,7 @@ import asyncio
 import sys
 from typing import Annotated
 
-import structlog
 import typer
-import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.cli import (
@@ -23,21 +21,12 @@ from secure_rpc.cli import (
     observing,
     pki,
     policies,
+    serving,
 )
 from secure_rpc.cli.loading import load_application
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
-from secure_rpc.platform import Application
-from secure_rpc.server import Server
-from secure_rpc.settings import Settings
-from secure_rpc.telemetry import handshakes, logging
-from secure_rpc.telemetry.redaction import guard_tracebacks
-from secure_rpc.tls import floor
-from secure_rpc.workers import process
-from secure_rpc.workers.control import Control
-
-log = structlog.get_logger(__name__)
 
 
 def build(application_module: str) -> typer.Typer:
@@ -54,23 +43,7 @@ def build(application_module: str) -> typer.Typer:
     app.add_typer(edging.commands(application_module), name="edge", help="The Envoy before the service.")
     app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
 
-    @app.command()
-    def serve(
-        config: Config = default_config,
-        control: Annotated[int | None, typer.Option(process.CONTROL_OPTION, hidden=True)] = None,
-    ) -> None:
-        """Start the service, until SIGTERM or Ctrl-C; SIGHUP replaces its processes one by one."""
-        with told_to_people():
-            settings = settings_module.load(config)
-            if settings.tls.minimum_version is not floor.established():
-                floor.start_again(settings.tls.minimum_version)
-            application = load_application(application_module)
-            line = None if control is None else Control(control)
-            if line is not None:
-                settings = line.place(settings)
-            configure_logging(settings, line)
-            guard_tracebacks()
-            uvloop.run(serve_until_stopped(application, settings, line))
+    serving.add(app, application_module)
 
     @app.command()
     def call(
@@ -99,20 +72,3 @@ def build(application_module: str) -> typer.Typer:
             sys.exit(asyncio.run(calling.call(asked, files, source)))
 
     return app
-
-
-async def serve_until_stopped(application: Application, settings: Settings, control: Control | None = None) -> None:
-    """Start a server and return when it has been told to stop."""
-    server = Server(application, settings, control)
-    server.platform.tracing.make_global()
-    if handshakes.is_silenced():
-        log.warning("failed handshakes are not counted: unset GRPC_VERBOSITY, or set it to INFO")
-    with handshakes.failures_read(server.platform.metrics.handshakes.failed):
-        await server.start()
-        await server.serve()
-
-
-def configure_logging(settings: Settings, control: Control | None = None) -> None:
-    """Set up the process's logs as the settings say; with several workers, each line says whose it is."""
-    worker = {"worker": str(control.slot)} if control and settings.workers > 1 else {}
-    logging.configure(settings.logging.format, settings.logging.level, {**settings.service.log_fields, **worker})

@@ -16,7 +16,12 @@ def run(application_module: str) -> None:
     """
     if launch.is_for_supervisor(sys.argv[1:]):
         sys.exit(launch.supervise())
-    floor.establish()
-    from secure_rpc.cli.main import build  # noqa: PLC0415  # imports grpc, which must come after the line above
+    floor.establish()  # before what follows imports grpc
+    if launch.is_for_worker(sys.argv[1:]):
+        from secure_rpc.cli.serving import alone  # noqa: PLC0415  # see above
+
+        alone(application_module)()
+        return
+    from secure_rpc.cli.main import build  # noqa: PLC0415  # see above
 
     build(application_module)()

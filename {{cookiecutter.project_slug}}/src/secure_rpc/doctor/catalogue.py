@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secure_rpc.doctor import access, deployment, identity, limits, living, records, transport
+from secure_rpc.doctor import access, deployment, identity, limits, living, origin, records, transport
 from secure_rpc.doctor.checks import Check
 
 CONFIGURED: tuple[Check, ...] = (
@@ -12,6 +12,7 @@ CONFIGURED: tuple[Check, ...] = (
     *limits.CHECKS,
     *records.CHECKS,
     *deployment.CHECKS,
+    *origin.CHECKS,
 )
 CHECKS = (*CONFIGURED, *living.CHECKS)  # the last of them are made where a running service is named
 IDS = frozenset(check.id for check in CHECKS)

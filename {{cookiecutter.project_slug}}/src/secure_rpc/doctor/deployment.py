@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 
 from secure_rpc import wall
-from secure_rpc.doctor.checks import Check, Finding, Level, none_of, not_applicable, unknown, verdict
+from secure_rpc.doctor.checks import Check, Finding, Level, none_of, not_applicable, verdict
 from secure_rpc.doctor.facts import Facts
 from secure_rpc.doctor.manifests import Manifest
 from secure_rpc.doctor.waivers import CHECK as WAIVERS
@@ -136,19 +135,6 @@ def _hashed(facts: Facts) -> Finding:
     )
 
 
-def _template(facts: Facts) -> Finding:
-    file = facts.root / ".cruft.json"
-    if not (facts.root / "pyproject.toml").exists():
-        return not_applicable("the repository is not on this machine")
-    if not file.exists():
-        return verdict(good=False, said=f"there is no {file.name}")
-    try:
-        commit = json.loads(file.read_text(encoding="utf-8"))["commit"]
-    except (ValueError, KeyError, TypeError):
-        return unknown(f"{file.name} names no commit")
-    return verdict(bool(commit), f"of the template's commit {str(commit)[:12]}")
-
-
 def _waived(facts: Facts) -> Finding:
     today = facts.now.date()
     over = [f"{each.id} ended {each.until}" for each in facts.waivers if each.until < today]
@@ -236,16 +222,6 @@ CHECKS = (
         "take the change back, or make it in the template",
         "docs/doctor.md",
         _wall,
-    ),
-    Check(
-        "template-version",
-        Level.INTERMEDIATE,
-        "It is written down which template this is of",
-        "Who does not know it cannot take up the template's next fix.",
-        ".cruft.json names the template's commit",
-        "run cruft link in the repository, and commit .cruft.json",
-        "docs/doctor.md",
-        _template,
     ),
     Check(
         WAIVERS,

@@ -14,6 +14,7 @@ from secure_rpc.doctor.waivers import Waiver
 from secure_rpc.policy.coverage import Report
 from secure_rpc.policy.document import PolicyDocument
 from secure_rpc.settings import Settings
+from secure_rpc.template import Releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Facts:
     no_manifests_because: str = "no manifests were named"
     waivers: Sequence[Waiver] = ()
     running: Running | None = None
+    releases: Releases | None = None  # of the template; None where nobody asked
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from secure_rpc.quota import QuotaScope, StoreFailure
 from secure_rpc.settings import Settings
 from secure_rpc.state.memory import MemoryQuotas
 from secure_rpc.state.quotas import QuotaStore
-from secure_rpc.state.redis import Store
-from secure_rpc.state.redis_quotas import RedisQuotas
+
+if TYPE_CHECKING:
+    from secure_rpc.state.redis import Store
 
 
 def quotas_of(settings: Settings, store: Store | None, on_decision_without_store: Callable[[bool], None]) -> QuotaStore:
@@ -23,6 +25,8 @@ def quotas_of(settings: Settings, store: Store | None, on_decision_without_store
     memory = MemoryQuotas(settings.remembered_callers)
     if store is None or settings.state is None or settings.quota_scope is QuotaScope.WORKER:
         return memory
+    from secure_rpc.state.redis_quotas import RedisQuotas  # noqa: PLC0415  # redis-py takes 8 MB
+
     return RedisQuotas(
         store,
         settings.state.timeout_seconds,

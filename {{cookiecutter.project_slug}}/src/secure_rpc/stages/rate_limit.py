@@ -11,9 +11,8 @@ from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.quota import Quota, QuotaHeaders, QuotaKey
 from secure_rpc.stages.quota_headers import QuotaFields
-from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.availability import PAUSE_SECONDS, StoreUnavailable
 from secure_rpc.state.quotas import QuotaStore
-from secure_rpc.state.redis import PAUSE_SECONDS
 
 DEFAULT_CLASS = "default"
 

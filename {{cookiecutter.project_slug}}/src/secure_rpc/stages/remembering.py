@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from secure_rpc.sections import Replay as Settings
 from secure_rpc.sections import SecondSight
@@ -15,9 +16,9 @@ from secure_rpc.state.local_outcomes import LocalOutcomes
 from secure_rpc.state.memory import MemoryNonces
 from secure_rpc.state.nonces import NonceStore
 from secure_rpc.state.outcomes import OutcomeStore
-from secure_rpc.state.redis import Store
-from secure_rpc.state.redis_nonces import RedisNonces
-from secure_rpc.state.redis_outcomes import RedisOutcomes
+
+if TYPE_CHECKING:
+    from secure_rpc.state.redis import Store
 
 
 class Memory:
@@ -38,6 +39,9 @@ class Memory:
         self.nonces: NonceStore
         self.outcomes: OutcomeStore
         if store is not None:
+            from secure_rpc.state.redis_nonces import RedisNonces  # noqa: PLC0415  # redis-py takes 8 MB
+            from secure_rpc.state.redis_outcomes import RedisOutcomes  # noqa: PLC0415
+
             self.nonces, self.outcomes = RedisNonces(store), RedisOutcomes(store)
             return
         self._file = LocalFile(settings.file or IN_MEMORY)

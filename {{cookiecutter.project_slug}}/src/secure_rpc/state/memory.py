@@ -23,6 +23,8 @@ class MemoryQuotas:
         clock: gives seconds; any start will do.
     """
 
+    round_trips = 0  # nothing is asked
+
     def __init__(self, size: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
         self._clock = clock

@@ -10,6 +10,8 @@ from secure_rpc.quota import Quota, QuotaKey
 class QuotaStore(Protocol):
     """Where it stands what callers have used up."""
 
+    round_trips: int  # to a store that is shared, so far
+
     async def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call.
 

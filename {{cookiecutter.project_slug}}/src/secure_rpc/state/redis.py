@@ -23,12 +23,11 @@ from redis.exceptions import WatchError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.availability import PAUSE_SECONDS, StoreUnavailable
 from secure_rpc.state.connection import State, TlsFiles, read_password
 from secure_rpc.state.pool import Pool
 
 FAILURES = 3  # one after the other, from which on the store is left alone for a while
-PAUSE_SECONDS = 1.0  # then one attempt decides
 MAX_CONNECTIONS = 64
 MAKING_LIMIT = 4  # times the timeout, for a connection: it is opened, greeted and given a database
 

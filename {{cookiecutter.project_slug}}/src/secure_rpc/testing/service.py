@@ -21,6 +21,8 @@ from secure_rpc.platform import Application
 from secure_rpc.server import Server
 from secure_rpc.settings import Settings
 
+__all__ = ["RunningService", "run_service"]
+
 CONFIG = Path("config/dev.yaml")
 CALLERS = Path("config/dev_callers.yaml")
 

@@ -17,6 +17,11 @@ def is_for_supervisor(arguments: Sequence[str]) -> bool:
     return list(arguments[:1]) == [COMMAND] and process.CONTROL_OPTION not in arguments
 
 
+def is_for_worker(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line is that of a worker of a service."""
+    return list(arguments[:1]) == [COMMAND] and process.CONTROL_OPTION in arguments
+
+
 def supervise() -> int:
     """Run this process's own command in workers, until told to stop, and return the exit code."""
     guard_tracebacks()

@@ -16,11 +16,11 @@ import pytest
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.platform import Application
 from secure_rpc.quota import Quota
-from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.availability import PAUSE_SECONDS, StoreUnavailable
 from secure_rpc.state.connection import State
 from secure_rpc.state.memory import MemoryQuotas
 from secure_rpc.state.quota_account import SHARE
-from secure_rpc.state.redis import FAILURES, PAUSE_SECONDS, Store
+from secure_rpc.state.redis import FAILURES, Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 from secure_rpc.testing.service import run_service
 

@@ -40,6 +40,9 @@ def test_this_grpcio_has_what_the_loop_needs() -> None:
 @pytest.mark.parametrize(
     ("part", "arguments"),
     [
+        (cygrpc._finish_handler_with_stream_responses, 5),
+        (cygrpc._finish_handler_with_unary_response, 6),
+        (cygrpc._handle_cancellation_from_core, 3),
         (cygrpc._handle_rpc, 6),
         (cygrpc._schedule_rpc_coro, 4),
         (cygrpc.AioServer._make_request_call_future, 2),

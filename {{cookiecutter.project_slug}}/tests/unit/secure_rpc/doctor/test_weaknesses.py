@@ -151,6 +151,10 @@ def a_page_less(posture: Posture) -> None:
     next(iter((posture.folder / "runbooks").iterdir())).unlink()
 
 
+def releases(*names: str) -> Plant:
+    return lambda posture: posture.template(*names)
+
+
 WAIVER = "version: 1\nwaived:\n- {id: audit-sealed, reason: the key is being made, until: UNTIL}\n"
 ACCESS = "automountServiceAccountToken"
 PLANTED: tuple[tuple[str, Plant], ...] = (
@@ -186,6 +190,8 @@ PLANTED: tuple[tuple[str, Plant], ...] = (
     ("wall", written("tests/attack/test_of_mine.py", "")),
     ("requirements-hashed", added("requirements/runtime.txt", "evil==1.0\n")),
     ("template-version", gone(".cruft.json")),
+    ("template-current", releases("1.2.3", "1.3.0", "1.4.0")),
+    ("template-current", releases("1.2.3", "2.0.0", "3.0.0")),
     ("waivers", written("doctor.yaml", WAIVER.replace("UNTIL", "2001-01-01"))),
     ("waivers", written("doctor.yaml", WAIVER.replace("UNTIL", "2999-01-01"))),
 )

@@ -122,6 +122,8 @@ async def test_what_the_policy_gives_counts_in_place_of_the_settings(
 class Away:
     """A store that does not answer."""
 
+    round_trips = 0
+
     async def take(self, _key: object, _quota: object) -> float:
         raise StoreUnavailable
 

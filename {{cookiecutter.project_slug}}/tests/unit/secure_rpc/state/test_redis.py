@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.authority import Authority, client_request, server_request
-from secure_rpc.state.availability import StoreUnavailable
+from secure_rpc.state.availability import PAUSE_SECONDS, StoreUnavailable
 from secure_rpc.state.connection import State, TlsFiles
-from secure_rpc.state.redis import FAILURES, PAUSE_SECONDS, Store
+from secure_rpc.state.redis import FAILURES, Store
 
 from support.clocks import Clock
 from support.stores import RealStore, behind_tls, real_store

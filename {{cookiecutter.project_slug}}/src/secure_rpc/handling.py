@@ -1,0 +1,168 @@
+"""The end of the chain: the handler as its author wrote it, and the context that it sees."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+
+from secure_rpc import errors
+from secure_rpc.call import Call, Method, is_cancelled
+
+Handler: TypeAlias = Callable[[Any, Any], Any]
+RpcMethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+logger = logging.getLogger(__name__)
+
+
+class HandlerContext:
+    """The context a handler sees: gRPC's own, but reading, writing and aborting go through the chain."""
+
+    __slots__ = ("_call", "_grpc")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._grpc = call.context
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave all else to gRPC's context."""
+        return getattr(self._grpc, name)
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the call must end, None where it need not."""
+        return self._call.time_remaining()
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Have something called, with this context, once the call is over."""
+        task = self._call.task
+        if task is not None:
+            task.add_done_callback(lambda _: callback(self))
+
+    async def read(self) -> Any:
+        """Return the next request, or EOF."""
+        return await self._call.receive()
+
+    async def write(self, message: Any) -> None:
+        """Write one response."""
+        await self._call.send(message)
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        """Send the metadata, with what the call's session has to tell."""
+        session = self._call.session
+        await (self._grpc if session is None else session).send_initial_metadata(metadata)
+
+    async def abort(self, code: Any, details: str = "", trailing_metadata: errors.Metadata = ()) -> NoReturn:
+        """End the call with a status; sticks even where the handler swallows it."""
+        error = errors.of(code, details or self._grpc.details(), tuple(trailing_metadata or ()))
+        self._call.refusal = self._call.refusal or error
+        raise self._call.refusal
+
+    async def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        """End the call with a status that has all three in one."""
+        await self.abort(status.code, status.details, status.trailing_metadata)
+
+    def failure(self) -> errors.StatusError | None:
+        """Return how the handler has ended the call other than by raising, if it has."""
+        code = self._grpc.code()
+        if code and code is not grpc.StatusCode.OK and self._call.refusal is None:  # 0 or None where nobody set one
+            self._call.refusal = errors.of(code, self._grpc.details())
+        return self._call.refusal
+
+
+def terminal(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]]:
+    """Return the end of the chain: the handler, and what it may do, turned into a reply or a StatusError."""
+    run, lasts = _runner(method, handler), method.request_streaming or method.response_streaming
+
+    async def finish(call: Call) -> None:
+        if call.refusal is not None:  # cut before it came here
+            raise call.refusal
+        context = HandlerContext(call)
+        error: BaseException | None = None
+        if lasts:
+            call.enter_handler()
+        try:
+            await run(call, context)
+        except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001  # whatever it raises is turned below
+            error = caught
+        try:
+            was_cut = lasts and call.settle()
+            _turn(method, context, error, was_cut=was_cut)
+        finally:
+            error = None  # by its traceback it holds this frame, which would hold it and the call with it
+
+    return finish
+
+
+def _turn(method: Method, context: HandlerContext, error: BaseException | None, *, was_cut: bool) -> None:
+    """Raise what the call ends with, unless it has ended well.
+
+    Args:
+        method: that was called.
+        context: knows how the handler has ended the call other than by raising.
+        error: that the handler has raised.
+        was_cut: whether it was told to end, by a cancellation of its task.
+    """
+    ended: BaseException | None = None
+    cause: BaseException | None = None
+    try:
+        if isinstance(error, asyncio.CancelledError) and is_cancelled() and not was_cut:
+            raise error
+        ended = context.failure() or error
+        if isinstance(ended, errors.StatusError):
+            cause = ended.__cause__ or (error if error is not ended else None)
+            if cause is not None and ended.code is grpc.StatusCode.INTERNAL:
+                logger.error("the call failed in %s", method.path, exc_info=cause)
+            raise ended from cause
+        if isinstance(error, grpc.aio.BaseError) and not isinstance(error, grpc.aio.UsageError):
+            raise errors.Cancelled from error  # the stream broke while it was read or written
+        if error is not None:
+            logger.error("the handler failed in %s", method.path, exc_info=error)
+            raise errors.Internal from error
+    finally:
+        ended = cause = error = None  # as below
+
+
+def _runner(method: Method, handler: Handler) -> Callable[[Call, HandlerContext], Awaitable[None]]:
+    """Return what calls a handler of any kind and style, and sees that each of its messages is sent."""
+    generates = inspect.isasyncgenfunction(handler)
+
+    async def run(call: Call, context: HandlerContext) -> None:
+        request = call.requests() if method.request_streaming else await call.receive()
+        call.has_begun = True
+        if generates:
+            async with aclosing(handler(request, context)) as responses:
+                async for response in responses:
+                    await call.send(response)
+        elif method.response_streaming:
+            await handler(request, context)
+        else:
+            response = await handler(request, context)
+            if failure := context.failure():
+                raise failure
+            call.reply = call.encode(response)
+
+    return run
+
+
+def function_of(handler: RpcMethodHandler) -> Handler:
+    """Return what was written to serve a method.
+
+    Raises:
+        TypeError: it is not async.
+    """
+    function = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return function
+    if getattr(function, "__module__", "").endswith("_pb2_grpc"):  # left to the generated base class
+        return refuse_unimplemented
+    raise TypeError(f"{function!r} is not async")
+
+
+async def refuse_unimplemented(_requests: object, _context: object) -> NoReturn:
+    """Serve a method that nobody has written."""
+    raise errors.Unimplemented

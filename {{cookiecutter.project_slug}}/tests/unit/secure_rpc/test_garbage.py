@@ -1,0 +1,141 @@
+"""A call leaves nothing for the collector of garbage, which stops all calls while it looks: the more, the longer."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from secure_rpc import errors
+from secure_rpc.call import Call
+from secure_rpc.chain import Middleware, Proceed
+from secure_rpc.method import Method
+
+from probe.v1 import probe_pb2 as pb
+from support.probe import SHAPES, Servicer
+from support.world import World
+
+KEPT = ("Call", "HandlerContext", "RPCState", "_ServicerContext")
+CALLS = 5
+Act = Callable[[Any], Any]
+
+
+class Refuse:
+    """A stage that refuses each call."""
+
+    def bind(self, _method: Method) -> Middleware:
+        async def refuse(_call: Call, _proceed: Proceed) -> None:
+            raise errors.ResourceExhausted("too many", reason="LOAD_SHED")
+
+        return refuse
+
+
+def answer(_context: Any) -> pb.Answer:
+    return pb.Answer(text="fine")
+
+
+def raise_a_status(_context: Any) -> None:
+    raise errors.NotFound("not there")
+
+
+def raise_a_status_for_a_reason(_context: Any) -> None:
+    try:
+        int("a reason")
+    except ValueError as error:
+        raise errors.NotFound("not there") from error
+
+
+def fail(_context: Any) -> None:
+    raise ValueError("broken")
+
+
+def set_a_code(context: Any) -> pb.Answer:
+    context.set_code(grpc.StatusCode.NOT_FOUND)
+    return pb.Answer()
+
+
+def hear_of_the_end(context: Any) -> pb.Answer:
+    context.add_done_callback(lambda _: None)
+    return pb.Answer(text="fine")
+
+
+def abort(context: Any) -> Any:
+    return context.abort(grpc.StatusCode.ABORTED, "not now")
+
+
+ACTS: tuple[Act, ...] = (
+    answer, raise_a_status, raise_a_status_for_a_reason, fail, set_a_code, hear_of_the_end, abort,
+)  # fmt: skip
+
+
+class Acting(Servicer):
+    """Ends each call in the same way."""
+
+    def __init__(self, act: Act) -> None:
+        super().__init__()
+        self._act = act
+
+    async def perform(self, _ask: pb.Ask, context: Any) -> Any:
+        done = self._act(context)
+        return await done if asyncio.iscoroutine(done) else done
+
+
+@contextmanager
+def garbage() -> Iterator[list[str]]:
+    """Give the names of what only the collector would have found, of what calls are made of."""
+    found: list[str] = []
+    logging.disable()  # pytest keeps what is logged, and so what was raised
+    gc.collect()
+    gc.disable()
+    before = len(gc.garbage)
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found += [type(each).__name__ for each in gc.garbage[before:] if type(each).__name__ in KEPT]
+    finally:
+        gc.set_debug(0)
+        logging.disable(logging.NOTSET)
+        del gc.garbage[before:]
+        gc.enable()
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_call_leaves_no_garbage_however_it_ends(shape: str, act: Act) -> None:
+    async with World(servicer=Acting(act)) as world:
+        with garbage() as found:
+            for _ in range(CALLS):
+                await world.ask(shape, "")
+            await world.settled(CALLS)
+            await asyncio.sleep(0.05)  # the last task has ended too
+        assert found == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_refused_call_leaves_no_garbage(shape: str) -> None:
+    async with World(between=[Refuse()]) as world:
+        with garbage() as found:
+            for _ in range(CALLS):
+                assert (await world.ask(shape, "")).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await world.settled(CALLS)
+            await asyncio.sleep(0.05)
+        assert found == []
+
+
+async def test_a_call_that_its_client_leaves_leaves_no_garbage() -> None:
+    async with World() as world:
+        with garbage() as found:
+            for _ in range(CALLS):
+                call = world.call("Unary", pb.Ask(act="sleep"))
+                await world.servicer.begun.acquire()
+                call.cancel()
+                await world.record()
+            await asyncio.sleep(0.05)
+        assert found == []
