@@ -112,6 +112,7 @@ SERVICE: tuple[tuple[str, str, Proof], ...] = (
         "new_idempotency_key",
         Proof("illustration", "two lines of a client; test_idempotency.py has such calls"),
     ),
+    ("scenarios", "", Proof("tested", "tests/scenarios/test_page.py")),
     ("slo", "avg_over_time", Proof("illustration", "a question for 30 days of a real service")),
     ("slo", "promtool", Proof("tested", "tests/test_observability.py::promtool")),
     ("state", "embedded: true", Proof("settings")),

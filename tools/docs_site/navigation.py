@@ -16,7 +16,7 @@ FOR_TEAMS: dict[str, tuple[str, ...]] = {
     "What it is worth": ("controls", "threat-model", "responsibilities", "doctor", "drills"),
 }
 IN_REFERENCE = ("settings",)
-PLATFORM = ("prompts", "layout", "decisions", "comparison", "benchmarks")
+PLATFORM = ("prompts", "layout", "updating", "versions", "fleet", "decisions", "comparison", "benchmarks")
 OPENING = ("README", "index")
 GENERAL = ("README", "routines", "game-day", "postmortem")
 
