@@ -15,7 +15,7 @@ FOR_TEAMS: dict[str, tuple[str, ...]] = {
     "What is seen": ("observability", "slo", "audit"),
     "What it is worth": ("controls", "threat-model", "responsibilities", "doctor", "drills"),
 }
-IN_REFERENCE = ("settings",)
+IN_REFERENCE = ("settings", "public-surface")
 PLATFORM = ("prompts", "layout", "updating", "versions", "fleet", "decisions", "comparison", "benchmarks")
 OPENING = ("README", "index")
 GENERAL = ("README", "routines", "game-day", "postmortem")

@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools.docs_site.reference import commands, errors, metrics, modules, overview, protos, settings
+from secure_rpc.tls import floor
+
+floor.establish()  # before anything imports grpc, as each program of a service does
+
+from tools.docs_site.reference import (  # noqa: E402  # see above
+    commands,
+    errors,
+    metrics,
+    modules,
+    overview,
+    protos,
+    settings,
+)
 
 PAGES = {
     "index": overview.page,

@@ -1,4 +1,4 @@
-"""The page of what a team's own code imports of the platform: names, signatures, and what their docstrings say."""
+"""The page of what a team's own code may import of the platform: names, signatures, and what their docstrings say."""
 
 from __future__ import annotations
 
@@ -7,56 +7,40 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from secure_rpc.surface import ALIASES, SURFACE
+from secure_rpc.surface import NAME as PACKAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MODULES = {
-    "secure_rpc.platform": "What `app.py` builds a service from.",
-    "secure_rpc.chain": "What a stage is.",
-    "secure_rpc.call": "The call that a stage and a handler look at.",
-    "secure_rpc.method": "What is known of a method before it is called.",
-    "secure_rpc.caller": "Who calls.",
-    "secure_rpc.errors": "How a call can fail.",
-    "secure_rpc.client": "How to call a service.",
-    "secure_rpc.client_retry": "How to wait for a quota.",
-    "secure_rpc.client_streams": "Streams that go on.",
-    "secure_rpc.token_sources": "Where a client gets its tokens.",
-    "secure_rpc.settings": "All settings, and how they are read.",
-    "secure_rpc.testing.service": "A real server for tests.",
-}
 HEADING = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
 ENTRY = re.compile(r"^(\*{0,2}[\w.]+): (.*)$")
 INTRODUCTION = """# Python
 
-What a team's code imports of `secure_rpc`, made from its signatures and docstrings. What does not stand here may change
-with any update.
+What a team's code may import of `secure_rpc`: the names of [the public surface](../service/docs/public-surface.md),
+which stay as they are until a major release, with all that their signatures and docstrings say.
 """
 
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([INTRODUCTION, *(of_module(name, said) for name, said in MODULES.items())])
+    return "\n".join([INTRODUCTION, *(of_module(name, names) for name, names in SURFACE.items())])
 
 
-def of_module(name: str, said: str) -> str:
-    """Return what there is in a module."""
-    module = importlib.import_module(name)
-    parts = [f"## {name}\n\n{said}\n"]
-    for each, value in names(module):
-        parts.append(f"### {name.removeprefix('secure_rpc.')}.{each}\n\n{signature(each, value)}\n\n{text(value)}")
+def of_module(name: str, names: tuple[str, ...]) -> str:
+    """Return what these names of a module are."""
+    whole = name if name.startswith(PACKAGE) else f"{PACKAGE}.{name}"
+    module = importlib.import_module(whole)
+    parts = [f"## {whole}\n\n{text(module).partition(chr(10) * 2)[0]}\n"]
+    for each in names:
+        value = getattr(module, each)
+        if not (inspect.isclass(value) or inspect.isroutine(value)):
+            parts.append(f"### {name}.{each}\n\n{ALIASES.get(f'{name}.{each}', '') or text(value)}\n")
+            continue
+        parts.append(f"### {name}.{each}\n\n{signature(each, value)}\n\n{text(value)}")
         if inspect.isclass(value):
             parts += methods(value)
     return "\n".join(parts)
-
-
-def names(module: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the public classes and functions of a module: those that it lists, else those that it defines."""
-    listed = getattr(module, "__all__", None)
-    for name in listed or vars(module):
-        value = getattr(module, name)
-        own = getattr(value, "__module__", "") == module.__name__
-        if (inspect.isclass(value) or inspect.isroutine(value)) and not name.startswith("_") and (listed or own):
-            yield name, value
 
 
 def signature(name: str, value: Any) -> str:
