@@ -49,7 +49,7 @@ def signature(name: str, value: Any) -> str:
         shown = str(inspect.signature(value))
     except (TypeError, ValueError):
         shown = ""
-    shown = re.sub(r" object at 0x[0-9a-f]+", "", shown).replace("'", "")
+    shown = re.sub(r" object at 0x[0-9a-f]+", "", re.sub(r"(: |-> )'([^']*)'", r"\1\2", shown))
     kind = "class" if inspect.isclass(value) else "async def" if inspect.iscoroutinefunction(value) else "def"
     parts = f"{kind} {name}{shown.removesuffix(' -> None') if inspect.isclass(value) else shown}"
     if len(parts) > 100:  # noqa: PLR2004  # what fits beside the navigation
