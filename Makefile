@@ -132,7 +132,7 @@ release: $(VENV)/.stamp ## tag the version that cookiecutter.json says, if it is
 
 lock: ## resolve requirements/*.in anew, with hashes (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH: pipx install uv"; exit 1; }
-	@cd requirements && for set in dev docs meshes; do \
+	@cd requirements && for set in dev docs meshes workflows; do \
 	  uv pip compile -q --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url $$set.in -o $$set.txt || exit 1; \
 	done
 

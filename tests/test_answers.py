@@ -30,6 +30,7 @@ PROMPTS = [
     "trust_domain",
     "ci_provider",
     "licence",
+    "example",
 ]
 # project name: slug, package, resource, plural, permission names begin with
 DERIVED = {
@@ -89,11 +90,11 @@ def answers(template: Path, **given: str) -> dict[str, str]:
     return dict(prompt_for_config(context, no_input=True))
 
 
-def test_there_are_eleven_prompts_and_each_says_what_it_asks_for(template: Path) -> None:
+def test_there_are_twelve_prompts_and_each_says_what_it_asks_for(template: Path) -> None:
     context = generate_context(str(template / "cookiecutter.json"))["cookiecutter"]
     assert [name for name in context if not name.startswith("_")] == PROMPTS
     assert list(context["__prompts__"]) == [name for name in PROMPTS if name != "__prompts__"]
-    for choice in ("ci_provider", "licence"):
+    for choice in ("ci_provider", "licence", "example"):
         assert set(context["__prompts__"][choice]) == {"__prompt__", *context[choice]}
 
 

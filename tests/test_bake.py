@@ -170,25 +170,16 @@ def test_hostile_text_is_not_run_by_make(baked: Baked) -> None:
     assert not (made / "marked").exists()
 
 
-@pytest.mark.parametrize(("provider", "there"), [("github", ".github/workflows/ci.yml"), ("gitlab", ".gitlab-ci.yml")])
-def test_the_files_of_the_chosen_ci_are_there_and_no_other(baked: Baked, provider: str, there: str) -> None:
+@pytest.mark.parametrize(
+    ("provider", "there"), [("github", (".github/",)), ("gitlab", (".gitlab/", ".gitlab-ci.yml")), ("none", ("none",))]
+)
+def test_the_files_of_the_chosen_ci_are_there_and_no_other(baked: Baked, provider: str, there: tuple[str, ...]) -> None:
     none, chosen = files(baked(ci_provider="none")), files(baked(ci_provider=provider))
-    assert set(chosen) - set(none) == {there}
+    added = set(chosen) - set(none)
+    assert all(name.startswith(there) for name in added)
+    assert all(any(name.startswith(each) for name in added) for each in there) is (provider != "none")
     assert not set(none) - set(chosen)
     assert not [name for name in none if ".git" in name and name not in {".gitattributes", ".gitignore"}]
-
-
-def test_ci_runs_the_checks_and_may_only_read(service: Path, baked: Baked) -> None:
-    workflow = yaml.safe_load((service / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
-    assert workflow["permissions"] == {"contents": "read"}
-    steps = workflow["jobs"]["check"]["steps"]
-    assert [step["run"] for step in steps if "run" in step] == ["make lint", "make test"]
-    used = [step["uses"] for step in steps if "uses" in step]
-    assert len(used) == 2
-    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", use) for use in used)
-    assert steps[0]["with"] == {"persist-credentials": False}
-    gitlab = yaml.safe_load((baked(ci_provider="gitlab") / ".gitlab-ci.yml").read_text(encoding="utf-8"))
-    assert (gitlab["lint"]["script"], gitlab["test"]["script"]) == (["make lint"], ["make test"])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +209,9 @@ def test_the_owner_of_each_part_can_be_found(baked: Baked) -> None:
 def test_hooks_may_run_twice(template: Path, tmp_path: Path) -> None:
     made = bake(tmp_path, {"ci_provider": "none"}, template)
     before = content(made)
-    answers = json.dumps({"ci_provider": "none", "licence": "Apache-2.0"})
+    answers = json.dumps(
+        {"ci_provider": "none", "licence": "Apache-2.0", "package_name": "order_service", "example": "full"}
+    )
     hook = (template / "hooks/post_gen_project.py").read_text(encoding="utf-8")
     again = hook.replace("{{ cookiecutter | tojson }}", answers)
     subprocess.run([sys.executable, "-c", again], cwd=made, check=True)

@@ -104,7 +104,7 @@ def test_a_template_typed_at_a_prompt_is_not_rendered(template: Path, tmp_path: 
     (tmp_path / "out").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "cookiecutter", str(template), "-o", "out"],
-        cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": ""}, input="{{ 7*7 }} Service" + "\n" * 11,
+        cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": ""}, input="{{ 7*7 }} Service" + "\n" * 12,
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0
@@ -131,7 +131,7 @@ def test_an_answer_is_never_run(template: Path, tmp_path: Path, prompt: str, att
     assert not list(tmp_path.glob("out/*"))
 
 
-@pytest.mark.parametrize("prompt", ["ci_provider", "licence"])
+@pytest.mark.parametrize("prompt", ["ci_provider", "licence", "example"])
 def test_a_choice_that_there_is_not_is_refused(template: Path, tmp_path: Path, prompt: str) -> None:
     with pytest.raises(RefusedError, match=f"choice variable {prompt}"):
         bake(tmp_path / "out", {prompt: "other"}, template)

@@ -25,6 +25,7 @@ LOCKS = {
     "dev": ("dev",),
     "edge": ("edge",),
     "update": ("update",),
+    "checks": ("checks",),
 }  # what changes with which
 MARKER = re.compile(rb"^(?:<{7} |>{7} )", re.MULTILINE)
 BACK = "to go back to where you were: git reset -q --hard && git clean -qfd"

@@ -116,7 +116,7 @@ async def test_a_stream_is_encrypted_too(application: Application, tmp_path: Pat
             stub = probe_pb2_grpc.SecretServiceStub(channel)
             told = await ending(stub.KeepEach(iter([secret(), pb.Secret(card="1")])))
         assert told.messages == [secret(), pb.Secret(card="1")]
-        assert [each.card for each in world.keeper.seen] == ["4111111111111111", "1"]
+        assert [each.card for each in world.keeper.seen] == ["4111111111111112", "1"]
 
 
 async def test_plain_text_is_refused_where_encryption_is_required(application: Application, tmp_path: Path) -> None:

@@ -190,12 +190,14 @@ class Posture:
         self.write("policy/policy.yaml", {"version": 1, "roles": roles, "bindings": [binding]})
         paths = [method.path for method in guarded] + [REFLECTION_METHOD]
         somebody = {"issuer": ISSUER, "subject": "alice", "tenants": ["acme"]}
+        # a service without an rpc has no request that could name a tenant
+        tenants = {"tenants": "acme"} if any(method.contract.tenant_field for method in guarded) else {}
         table = {
             "version": 1,
             "now": "2001-01-01T12:00:00Z",
             "principals": {"alice": {**somebody, "groups": ["callers"]}, "mallory": {**somebody, "subject": "mallory"}},
             "cases": [
-                {"principals": who, "methods": paths, "tenants": "acme", "expect": expect}
+                {"principals": who, "methods": paths, "expect": expect, **tenants}
                 for who, expect in (("alice", "allow"), ("mallory", "deny"))
             ],
         }

@@ -42,7 +42,7 @@ def secret() -> pb.Secret:
     """Return a message with something in each sensitive field."""
     return pb.Secret(
         label="card of alice",
-        card="4111111111111111",
+        card="4111111111111112",  # no card's: a stage of the service may refuse those
         spare_card="",
         keys=[b"one-secret", b""],
         purse=pb.Purse(content=b"gold-secret", inner=[pb.Purse(content=b"silver-secret")]),
@@ -51,7 +51,7 @@ def secret() -> pb.Secret:
     )
 
 
-SECRETS = (b"4111111111111111", b"one-secret", b"gold-secret", b"silver-secret", b"copper-secret")
+SECRETS = (b"4111111111111112", b"one-secret", b"gold-secret", b"silver-secret", b"copper-secret")
 
 
 def write_keyring(path: Path, *key_ids: str, active: str = "") -> Path:

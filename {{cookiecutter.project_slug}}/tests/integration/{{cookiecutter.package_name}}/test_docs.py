@@ -19,7 +19,6 @@ import pytest
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import BaseModel
-from typer.testing import CliRunner
 
 from secure_rpc.cli.main import build
 from secure_rpc.client import connect
@@ -76,15 +75,6 @@ async def test_the_example_stage_closes_writing_methods_and_no_others(
         assert await get.code() is (grpc.StatusCode.OK if is_open else grpc.StatusCode.NOT_FOUND)
         reasons = [record["reason"] for record in await service.audit_records()]
         assert reasons[0] == ("" if is_open else "CLOSED")
-
-
-def test_the_page_on_the_policy_quotes_its_commands_as_they_answer(application: Application) -> None:
-    quoted = re.findall(r"```console\n\$ (.*?)\n(.*?)```", Path("docs/policy.md").read_text(), re.DOTALL)
-    assert quoted
-    for command, output in quoted:
-        answered = CliRunner().invoke(build(application.build_chain.__module__), shlex.split(command)[1:])
-        expected = re.escape(output).replace(r"\.\.\.", ".*")
-        assert re.fullmatch(expected, answered.stdout, re.DOTALL), f"{command}\n{answered.output}"
 
 
 def test_the_page_on_the_audit_names_commands_and_options_that_there_are(application: Application) -> None:
@@ -267,6 +257,7 @@ async def test_the_example_watcher_goes_on_past_its_tokens_and_sees_each_change_
         ended: list[dict[str, Any]] = []
         async with asyncio.timeout(10):
             while not ended:
+                await asyncio.sleep(0.01)  # a log that is durable already is read without a pause: the call has to end
                 ended = [each for each in await service.audit_records() if "Watch" in each["method"]]
         assert [record["code"] for record in ended] == ["CANCELLED"]
 
