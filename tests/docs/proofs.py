@@ -103,7 +103,7 @@ SERVICE: tuple[tuple[str, str, Proof], ...] = (
     ("policy", "quotas:", Proof("policy")),
     ("policy", "percent:", Proof("rollout")),
     ("policy", "cases:", Proof("cases")),
-    ("policy", "$ ", Proof("tested", QUOTES)),
+    ("policy", "$ ", Proof("tested", "tests/test_guides.py")),
     ("processes", "make life", Proof("illustration", "what one run printed; test_rotation_drill.py runs it")),
     ("processes", "admin_address", Proof("settings")),
     ("quotas", "quotas:", Proof("settings")),
