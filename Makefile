@@ -74,6 +74,31 @@ bench-pages: $(VENV)/.stamp ## make the pages of benchmarks and costs anew, of w
 bench-check: $(VENV)/.stamp ## say which ratios have moved from benchmarks/baseline.json by more than the noise; minutes
 	@$(WITH_TOOLS) $(BIN)/python -m benchmarks.check $(ARGS)
 
+# --- documentation -----------------------------------------------------------------------------------------
+
+MKDOCS := build/mkdocs
+DIAGRAMS := build/diagrams
+DOCS := $(VENV)/.stamp $(MKDOCS)/.stamp $(DIAGRAMS)/.stamp
+
+$(MKDOCS)/.stamp: requirements/docs.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --allow-existing -p $(PYTHON) $(MKDOCS) && uv pip sync -q --compile-bytecode --require-hashes --python $(MKDOCS)/bin/python requirements/docs.txt; \
+	else \
+	  $(PYTHON) -m venv $(MKDOCS) && $(MKDOCS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/docs.txt; \
+	fi
+	@touch $@
+
+$(DIAGRAMS)/.stamp: $(addprefix tools/docs_site/,.npmrc package.json package-lock.json diagrams.mjs)
+	@command -v npm >/dev/null 2>&1 || { echo "make docs needs node (20 or newer) and npm on PATH, and a browser: chromium"; exit 1; }
+	@mkdir -p $(@D) && cp $^ $(@D) && cd $(@D) && npm ci --ignore-scripts --silent
+	@touch $@
+
+docs: $(DOCS) ## build the site of the documentation in build/site (needs node, npm and chromium)
+	@$(BIN)/python -B -m tools.docs_site.build
+
+docs-serve: docs ## show it on loopback: http://127.0.0.1:8000
+	@exec $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
+
 # --- check -------------------------------------------------------------------------------------------------
 
 test: $(VENV)/.stamp ## all tests, those of generated services among them; a part: make test ARGS='-m "not slow"'
@@ -113,7 +138,7 @@ release: $(VENV)/.stamp ## tag the version that cookiecutter.json says, if it is
 
 lock: ## resolve requirements/*.in anew, with hashes (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH: pipx install uv"; exit 1; }
-	@cd requirements && for set in dev meshes workflows; do \
+	@cd requirements && for set in dev docs meshes workflows; do \
 	  uv pip compile -q --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url $$set.in -o $$set.txt || exit 1; \
 	done
 
@@ -122,5 +147,5 @@ clean: ## remove all that can be made again
 	@find "$(INNER)" -name '*_pb2*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup bake demo bench bench-pages bench-check test lint wall observability controls surface docs-pictures files \
-  fleet release lock clean
+.PHONY: help setup bake demo bench bench-pages bench-check docs docs-serve test lint wall observability controls surface \
+  docs-pictures files fleet release lock clean

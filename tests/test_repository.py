@@ -35,6 +35,7 @@ def test_the_digests_of_the_platform_are_those_of_its_files(template: Path) -> N
     "lock",
     [
         "requirements/dev.txt",
+        "requirements/docs.txt",
         "requirements/meshes.txt",
         "requirements/workflows.txt",
         f"{INNER}/requirements/checks.txt",
@@ -53,7 +54,8 @@ def test_a_lock_has_digests_for_everything_and_no_address(lock: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["tests/browser", "tests/foreign", "tests/oidc", "tests/workflows", f"{INNER}/browser"]
+    "folder",
+    ["tests/browser", "tests/foreign", "tests/oidc", "tests/workflows", "tools/docs_site", f"{INNER}/browser"],
 )
 def test_the_lock_of_node_has_digests_for_everything_and_names_no_registry(folder: str) -> None:
     package = json.loads((ROOT / folder / "package.json").read_text(encoding="utf-8"))
