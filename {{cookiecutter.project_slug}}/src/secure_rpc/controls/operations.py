@@ -81,7 +81,7 @@ AREA = Area(
             id="H5",
             title="Each change is checked",
             text=(
-                "Linters, types, tests, protos, what a policy's change gives whom, manifests, image, what is installed, "
+                "Linters, types, tests, protos, what a policy's change gives, manifests, image, what is installed, "
                 "secrets, drills; on GitHub and GitLab, each by a target of make, with the least rights."
             ),
             code=("Makefile", "src/secure_rpc/audited.py"),
@@ -94,7 +94,7 @@ AREA = Area(
                 "tests/test_ci_targets.py::test_the_difference_of_policies_says_who_gains_what",
                 "tests/test_generated.py::test_it_passes_its_own_checks_and_is_left_as_it_was",
             ),
-            note="Held against schemas and linters, and each target is run; the hosts themselves are not to be had here.",
+            note="Held against schemas and linters, and each target is run; the hosts themselves cannot be had here.",
         ),
         Control(
             id="H6",
