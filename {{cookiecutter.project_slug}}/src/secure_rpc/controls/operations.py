@@ -62,6 +62,7 @@ AREA = Area(
                 "replay",
                 "tenant-breach",
                 "loop-crash",
+                "load-flood",
                 "store-outage",
                 "federation",
             ),

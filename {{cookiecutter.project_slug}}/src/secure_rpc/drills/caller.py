@@ -59,16 +59,22 @@ class Caller:
         self._open.push_async_callback(channel.close)
         return channel
 
-    def bare_channel(self) -> grpc.aio.Channel:
-        """Return a channel of gRPC's own, which adds nothing to a call but the usual token."""
+    def bare_channel(self, certificate: tuple[Path, Path] | None = None, target: str = "") -> grpc.aio.Channel:
+        """Return a channel of gRPC's own, which adds nothing to a call but the usual token.
+
+        Args:
+            certificate: and its key; those of development if not given.
+            target: "host:port"; the service's own if not given.
+        """
         files = self._ground.files
+        certificate_file, key_file = certificate or (files.client_certificate, files.client_key)
         credentials = grpc.ssl_channel_credentials(
-            files.ca_certificate.read_bytes(), files.client_key.read_bytes(), files.client_certificate.read_bytes()
+            files.ca_certificate.read_bytes(), key_file.read_bytes(), certificate_file.read_bytes()
         )
         token = grpc.access_token_call_credentials(self._ground.token)
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         channel = grpc.aio.secure_channel(
-            self._ground.target, grpc.composite_channel_credentials(credentials, token), options
+            target or self._ground.target, grpc.composite_channel_credentials(credentials, token), options
         )
         self._open.push_async_callback(channel.close)
         return channel

@@ -40,6 +40,7 @@ class Thresholds(Section):
     issuer_keys_ticket_seconds: Positive = 900.0
     issuer_keys_page_seconds: Positive = 2700.0
     loop_lag_ticket_seconds: Positive = 0.1
+    load_refusals_page_percent: Percent = 20.0
 
 
 class Receiver(Section):
