@@ -21,6 +21,7 @@ from secure_rpc.drills import report
 from secure_rpc.drills.catalogue import DRILLS
 from secure_rpc.drills.plan import Plan
 
+EDGE = "edge"  # begins the name of a value of the edge, in the place of a setting
 DATA = '{"tenant": "acme", "id": "1"}'
 
 
@@ -63,6 +64,7 @@ def commands(application_module: str) -> typer.Typer:
                     raise ConfigurationError(f'there is no drill "{name}"; {did_you_mean(name, DRILLS)}')
             methods = calling.methods_of(load_application(application_module))
             chosen = [calling.find(methods, each) for each in method or ()]
+            weakened = _settings(setting or ())
             plan = Plan(
                 module=served_module(application_module),
                 config=config,
@@ -76,7 +78,8 @@ def commands(application_module: str) -> typer.Typer:
                 channels=channels,
                 say=say,
                 environment={},
-                settings=_settings(setting or ()),
+                edge=weakened.pop(EDGE, {}),
+                settings=weakened,
             )
             figures: dict[str, Any] = {}
             for name in chosen_drills:

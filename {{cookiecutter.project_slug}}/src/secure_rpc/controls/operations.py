@@ -62,6 +62,8 @@ AREA = Area(
                 "replay",
                 "tenant-breach",
                 "loop-crash",
+                "issuer-slow",
+                "issuer-down",
                 "load-flood",
                 "store-outage",
                 "federation",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from secure_rpc.token_sources import TokenSource
 
 ANSWERED = frozenset({"OK", "NOT_FOUND"})  # a handler was reached
 DEADLINE_SECONDS = 5.0
+PAUSE_SECONDS = 0.2  # between two calls that are made all the while
 
 
 class Caller:
@@ -103,6 +105,22 @@ class Caller:
     async def answered(self, channel: grpc.aio.Channel) -> bool:
         """Tell whether the usual call reaches its handler."""
         return (await self.told(channel)).partition(" ")[0] in ANSWERED
+
+    async def keep_calling(self, channels: Sequence[grpc.aio.Channel]) -> str:
+        """Make the usual call at a steady pace until cancelled; return how those ended that were not answered.
+
+        Args:
+            channels: they are made on, in turn.
+        """
+        refused: set[str] = set()
+        with suppress(asyncio.CancelledError):
+            while True:
+                for channel in channels:
+                    ended = await self.told(channel)
+                    if ended.partition(" ")[0] not in ANSWERED:
+                        refused.add(ended)
+                    await asyncio.sleep(PAUSE_SECONDS)
+        return ", ".join(sorted(refused))
 
     async def close(self) -> None:
         """Close all channels."""

@@ -6,7 +6,18 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secure_rpc.drills import attacks, certificates, federation, load, policies, rotation, stores, tokens
+from secure_rpc.drills import (
+    attacks,
+    certificates,
+    edges,
+    federation,
+    issuers,
+    load,
+    policies,
+    rotation,
+    stores,
+    tokens,
+)
 from secure_rpc.drills.plan import Outcome, Plan
 
 
@@ -37,6 +48,8 @@ DRILLS: Mapping[str, Drill] = {
         "nobody gets at another tenant's things, and who tries is found and shut out", attacks.trespassing
     ),
     "loop-crash": Drill("a worker that ends is replaced, and calls go on", attacks.crashed),
+    "issuer-slow": Drill("who is known goes on while the issuer is slow, who is not is refused", issuers.slow),
+    "issuer-down": Drill("tokens go on for as long as its keys do, and a file gives them for longer", issuers.down),
     "load-flood": Drill("one address takes no more than its share, and who floods is found and shut out", load.flooded),
     "store-outage": Drill("what may do without the shared store goes on while it is gone", stores.lost),
     "federation": Drill("two trust domains become partners, and let in whom they should", federation.run),

@@ -95,7 +95,7 @@ async def _flooded(story: Story) -> None:
     async with from_address(ELSEWHERE, story.ground.target) as target:
         flood = _Flood(story, [story.caller.bare_channel(pair, target) for _ in range(CONNECTIONS)])
         await story.calm(alert)
-        served = asyncio.create_task(_served(story, others))
+        served = asyncio.create_task(story.caller.keep_calling(others))
         flooding = asyncio.create_task(flood.keep_on())
         try:
             story.fault(f"{ELSEWHERE} asks for {CONNECTIONS * CALLS_EACH} calls at once, and again when it is refused")
@@ -119,16 +119,3 @@ async def _flooded(story: Story) -> None:
                 task.cancel()
             refused, *_ = await asyncio.gather(served, flooding, return_exceptions=True)
     story.expect(not refused, f"meanwhile others were told {refused}")
-
-
-async def _served(story: Story, channels: list[grpc.aio.Channel]) -> str:
-    """Call at a steady pace until cancelled; return how calls ended that were not answered."""
-    refused: Counter[str] = Counter()
-    with suppress(asyncio.CancelledError):
-        while True:
-            for channel in channels:
-                ended = await story.caller.told(channel)
-                if ended.partition(" ")[0] not in {"OK", "NOT_FOUND"}:
-                    refused[ended] += 1
-                await asyncio.sleep(PAUSE_SECONDS)
-    return ", ".join(sorted(refused))

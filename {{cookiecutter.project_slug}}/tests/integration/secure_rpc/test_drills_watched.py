@@ -28,6 +28,14 @@ WATCHED = [name for name in DRILLS if name not in {"rotation", "federation"}]
 WEAKENED = {
     "store-outage": ("quota_store_failure=closed", "calls that may do without it are refused"),
     "token-expiry": ("authentication.issuers=[{leeway_seconds: 30}]", "did not tell within"),
+    "issuer-slow": (
+        "authentication.issuers=[{keys: {stale_limit_seconds: 6}}]",
+        "calls by keys that are known are refused",
+    ),
+    "issuer-down": (
+        "authentication.issuers=[{keys: {stale_limit_seconds: 30}}]",
+        "were told UNAVAILABLE TOKEN_KEYS_UNAVAILABLE",
+    ),
     "load-flood": ("load.fair_share_above=1.0", "meanwhile others were told RESOURCE_EXHAUSTED"),
     "key-compromise": ("revocation.deny_list_file=null", "ended with"),
 }
