@@ -65,10 +65,12 @@ AREA = Area(
                 "issuer-slow",
                 "issuer-down",
                 "load-flood",
+                "cors-failure",
+                "proxy-buffer-full",
                 "store-outage",
                 "federation",
             ),
-            note="There are none yet for a full proxy, slow introspection and a wrong origin.",
+            note="Those on the edge need Envoy, which `make drill` installs.",
         ),
         Control(
             id="H4",

@@ -42,6 +42,7 @@ class Thresholds(Section):
     loop_lag_ticket_seconds: Positive = 0.1
     load_refusals_page_percent: Percent = 20.0
     edge_origins_page_percent: Percent = 50.0
+    edge_unread_ticket_streams: Positive = 10.0
 
 
 class Receiver(Section):
