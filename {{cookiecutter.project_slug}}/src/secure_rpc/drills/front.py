@@ -16,13 +16,15 @@ import yaml
 
 from secure_rpc.configuration import ConfigurationError, read_yaml
 from secure_rpc.dev.issuer import find_caller, load_callers
-from secure_rpc.drills.ground import LOOK_SECONDS, PATIENCE_SECONDS, Ground, free_address
+from secure_rpc.drills.ground import LOOK_SECONDS, Ground, free_address
 from secure_rpc.drills.plan import Plan
 from secure_rpc.drills.provider import Provider
 from secure_rpc.edge import building, installed, values
 from secure_rpc.testing.service import merged
 
 NAME = "drill"  # of the edge, in its values
+LOG = "envoy.log"
+READY_SECONDS = 60.0  # of a machine that has much to do
 ORIGIN = "https://app.example.org"  # whose page may call
 SESSIONS = "secure_rpc.v1.SessionService"  # is there where the setting says so
 DESCRIPTORS = Path("build/image.binpb")
@@ -139,14 +141,20 @@ class Front:
         """Return when it has found the service well.
 
         Raises:
-            TimeoutError: it does not.
+            ConfigurationError: it does not; what Envoy has said is told.
         """
-        async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(trust_env=False) as client:
-            while True:
-                with suppress(httpx.HTTPError):
-                    if (await client.get(f"http://{self.probes}/readyz")).is_success:
-                        return
-                await asyncio.sleep(LOOK_SECONDS)
+        try:
+            async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
+                while not await self._is_ready(client):  # noqa: ASYNC110  # Envoy tells nobody
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            said = await asyncio.to_thread((self.folder / LOG).read_text, encoding="utf-8", errors="replace")
+            raise ConfigurationError(f"Envoy does not find the service: {said[-1500:]}") from None
+
+    async def _is_ready(self, client: httpx.AsyncClient) -> bool:
+        with suppress(httpx.HTTPError):
+            return (await client.get(f"http://{self.probes}/readyz")).is_success
+        return False
 
     def client(self) -> httpx.AsyncClient:
         """Return what speaks to it as a browser does."""
@@ -192,7 +200,7 @@ class Front:
             raise ConfigurationError(missing())
         command = installed.command(program.absolute(), self.folder / building.ENVOY)
         while True:
-            with self.log.open("ab") as access, (self.folder / "envoy.log").open("ab") as log:
+            with self.log.open("ab") as access, (self.folder / LOG).open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *command, cwd=self._ground.folder, stdin=DEVNULL, stdout=access, stderr=log
                 )
