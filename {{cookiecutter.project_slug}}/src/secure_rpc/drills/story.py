@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -178,11 +178,12 @@ class Story:
             NotSeenError: one of them fails.
         """
         environment = {**os.environ, **self.ground.names(), **names}
-        process = await asyncio.create_subprocess_exec(
-            "bash", "-c", f"{PREPARE}\n{commands}", cwd=self.ground.folder, env=environment,
-            stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
+        # not by the event loop: that forks, and grpc's handlers of a fork can end the child while streams are under way
+        process = await asyncio.to_thread(
+            subprocess.run, ["bash", "-c", f"{PREPARE}\n{commands}"], cwd=self.ground.folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-        said = (await process.communicate())[0].decode(errors="replace")
+        said = process.stdout.decode(errors="replace")
         if process.returncode:
             raise NotSeenError(f"the commands of the runbook ended with {process.returncode}: {said[-1500:]}")
         return said
