@@ -256,6 +256,14 @@ def _numbers(manifests: Manifests, settings: Json, promises: Json) -> Iterator[s
         namespaces = {urlsplit(each).path.split("/")[2] for each in settings["admin"]["allowed_workloads"]}
         if namespaces != _let_in(manifests, "admin"):
             yield f"admin.allowed_workloads are of {namespaces}, network policies let in {_let_in(manifests, 'admin')}"
+    yield from _numbers_of_the_edge(manifests, promises)
+
+
+def _numbers_of_the_edge(manifests: Manifests, promises: Json) -> Iterator[str]:
+    for monitor in manifests.of("PodMonitor"):
+        job = monitor["spec"]["selector"]["matchLabels"].get(monitor["spec"].get("jobLabel"))
+        if job != promises["edge_job"]:
+            yield f"the job of the PodMonitor is {job}, alerts ask for {promises['edge_job']}"
 
 
 def _let_in(manifests: Manifests, port: str) -> set[str]:

@@ -108,6 +108,11 @@ BROKEN: dict[str, tuple[str, Callable[[list[Json], Json, dict[str, str]], Any], 
     "scraped port": ("prod", lambda d, _s, _f: the(d, "ServiceMonitor")["endpoints"][0].update(port="x"), "scrapes x"),
     "scraped in plaintext": ("prod", lambda _d, s, _f: s["admin"].update(tls=False), "admin.tls is False"),
     "job": ("prod", lambda d, _s, _f: the(d, "ServiceMonitor").pop("jobLabel"), "the job of the ServiceMonitor"),
+    "job of the edge": (
+        "prod",
+        lambda d, _s, _f: the(d, "PodMonitor", "order-service-edge").pop("jobLabel"),
+        "the job of the PodMonitor is None",
+    ),
     "who scrapes": (
         "prod",
         lambda _d, s, _f: s["admin"].update(allowed_workloads=["spiffe://example.org/ns/ops/sa/prometheus"]),

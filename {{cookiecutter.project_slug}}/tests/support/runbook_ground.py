@@ -26,7 +26,7 @@ from support.processes import module_of
 from support.runbooks import SHELL, Block, is_seen
 from support.target import CALLERS
 
-COPIED = ("config", "deploy", "observability", "policy", "runbooks")
+COPIED = ("config", "deploy", "docs", "observability", "policy", "runbooks")
 PAGE_SECONDS = 150
 START_SECONDS = 30
 STRICT = "set -euo pipefail\n"

@@ -16,7 +16,7 @@ from secure_rpc.cli.loading import contracts_of, load_application
 from secure_rpc.cli.people import told_to_people
 from secure_rpc.cli.policy_export import issuers_of, token_issuer
 from secure_rpc.configuration import ConfigurationError, did_you_mean
-from secure_rpc.edge import building, exchange_port, together, values
+from secure_rpc.edge import building, exchange_port, installed, together, values
 from secure_rpc.edge.subject import Exposed, Subject, exposed, page
 from secure_rpc.identity.principal import Credential
 from secure_rpc.platform import Application
@@ -30,7 +30,6 @@ Which = Annotated[str, typer.Option("--edge", help="Which of them.")]
 Where = Annotated[Path | None, typer.Option("--out", help="The folder; deploy/edge/<edge> if not given.")]
 Binary = Annotated[Path, typer.Option(help="The environment that Envoy is installed in.")]
 PRODUCTION, DEVELOPMENT = "prod", "dev"
-ENVOY = Path("build/envoy")
 PROVIDER = Path("browser/dev/provider.mjs")
 
 
@@ -51,7 +50,7 @@ def commands(application_module: str) -> typer.Typer:
             typer.echo(f"{path} was written")
 
     @app.command()
-    def run(what: What = values.FILE, edge: Which = DEVELOPMENT, envoy: Binary = ENVOY) -> None:
+    def run(what: What = values.FILE, edge: Which = DEVELOPMENT, envoy: Binary = installed.ENVIRONMENT) -> None:
         """Start service, edge, provider of logins and page on this machine, until Ctrl-C."""
         with told_to_people():
             told = values.load(what).edge(edge)
@@ -88,7 +87,7 @@ def programs(edge: values.Edge, environment: Path, file: Path, options: Sequence
     Raises:
         ConfigurationError: there is no Envoy.
     """
-    binary = next(environment.glob("lib/python*/site-packages/envoy/_bin/envoy"), None)
+    binary = installed.find(environment)
     if binary is None:
         raise ConfigurationError(f"--envoy: there is none in {environment}; `make edge` installs it")
     found = {"service": [sys.argv[0], "serve", "--config", str(edge.settings)]}
@@ -96,7 +95,7 @@ def programs(edge: values.Edge, environment: Path, file: Path, options: Sequence
         found["provider"] = ["node", str(PROVIDER)]
     if edge.exchange:
         found["exchange"] = [sys.argv[0], "edge", "exchange", *options]
-    found["edge"] = [str(binary), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
+    found["edge"] = installed.command(binary, file)
     return found
 
 

@@ -101,6 +101,7 @@ AREA = Area(
             ),
             code=(
                 "src/secure_rpc/edge/building.py",
+                "src/secure_rpc/edge/clusters.py",
                 "src/secure_rpc/edge/filters.py",
                 "src/secure_rpc/edge/listeners.py",
                 "src/secure_rpc/edge/routes.py",
@@ -116,7 +117,9 @@ AREA = Area(
                 "tests/test_edge_attacks.py::test_no_header_of_a_caller_says_who_the_caller_is",
                 "tests/test_edge_nginx.py::test_the_service_refuses_what_nginx_does_not_look_at",
             ),
-            note="Envoy has numbers of its own; no alert here is about them.",
+            alerts=("EdgeRefusesOrigins", "EdgeCallersDoNotRead"),
+            drills=("cors-failure", "proxy-buffer-full"),
+            note="The numbers are Envoy's own.",
         ),
         Control(
             id="G6",

@@ -70,6 +70,7 @@ AREA = Area(
             metrics=("secure_rpc_issuer_keys_age_seconds", "secure_rpc_issuer_key_fetches"),
             alerts=("IssuerKeysAge", "IssuerKeysNearTheirLimit"),
             runbooks=("issuer-keys-outage",),
+            drills=("issuer-slow", "issuer-down"),
             checks=("issuer-keys", "issuer-keys-age", "issuer-ca", "running-issuer-keys"),
         ),
         Control(
@@ -101,6 +102,7 @@ AREA = Area(
             template_tests=("tests/test_oidc_provider.py::test_an_opaque_token_is_asked_about_once_however_many_wait",),
             metrics=("secure_rpc_introspection_duration_seconds", "secure_rpc_token_validation_failures_total"),
             alerts=("ErrorBudgetBurnsFast",),
+            drills=("issuer-slow",),
             checks=("token-lives",),
         ),
         Control(

@@ -30,8 +30,9 @@ AREA = Area(
                 "secure_rpc_delayed_refusals",
                 "secure_rpc_event_loop_lag_seconds",
             ),
-            alerts=("EventLoopLags",),
+            alerts=("EventLoopLags", "LoadShed"),
             runbooks=("quota-emergency",),
+            drills=("load-flood",),
             checks=("quotas", "load-limit", "load-share"),
         ),
         Control(

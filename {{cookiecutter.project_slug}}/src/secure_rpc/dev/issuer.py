@@ -90,8 +90,13 @@ class TokenIssuer:
             caller: who.
             claims: further ones, or others in place of the usual; None leaves one out.
         """
+        given = self.claims(caller) | claims
+        return self.sign({key: value for key, value in given.items() if value is not None})
+
+    def claims(self, caller: Caller) -> dict[str, Any]:
+        """Return what a token says of a caller."""
         now = self._clock()
-        usual: dict[str, Any] = {
+        return {
             "iss": self.issuer,
             "sub": caller.subject,
             "aud": self.audience,
@@ -101,7 +106,6 @@ class TokenIssuer:
             "tenant": list(caller.tenants),
             "groups": list(caller.groups),
         }
-        return self.sign({key: value for key, value in (usual | claims).items() if value is not None})
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
         """Return a token with these claims; `header` adds to `typ` and `kid`, or replaces them."""

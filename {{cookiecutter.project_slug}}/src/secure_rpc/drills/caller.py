@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from secure_rpc.token_sources import TokenSource
 
 ANSWERED = frozenset({"OK", "NOT_FOUND"})  # a handler was reached
 DEADLINE_SECONDS = 5.0
+PAUSE_SECONDS = 0.2  # between two calls that are made all the while
 
 
 class Caller:
@@ -59,16 +61,22 @@ class Caller:
         self._open.push_async_callback(channel.close)
         return channel
 
-    def bare_channel(self) -> grpc.aio.Channel:
-        """Return a channel of gRPC's own, which adds nothing to a call but the usual token."""
+    def bare_channel(self, certificate: tuple[Path, Path] | None = None, target: str = "") -> grpc.aio.Channel:
+        """Return a channel of gRPC's own, which adds nothing to a call but the usual token.
+
+        Args:
+            certificate: and its key; those of development if not given.
+            target: "host:port"; the service's own if not given.
+        """
         files = self._ground.files
+        certificate_file, key_file = certificate or (files.client_certificate, files.client_key)
         credentials = grpc.ssl_channel_credentials(
-            files.ca_certificate.read_bytes(), files.client_key.read_bytes(), files.client_certificate.read_bytes()
+            files.ca_certificate.read_bytes(), key_file.read_bytes(), certificate_file.read_bytes()
         )
         token = grpc.access_token_call_credentials(self._ground.token)
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         channel = grpc.aio.secure_channel(
-            self._ground.target, grpc.composite_channel_credentials(credentials, token), options
+            target or self._ground.target, grpc.composite_channel_credentials(credentials, token), options
         )
         self._open.push_async_callback(channel.close)
         return channel
@@ -97,6 +105,22 @@ class Caller:
     async def answered(self, channel: grpc.aio.Channel) -> bool:
         """Tell whether the usual call reaches its handler."""
         return (await self.told(channel)).partition(" ")[0] in ANSWERED
+
+    async def keep_calling(self, channels: Sequence[grpc.aio.Channel]) -> str:
+        """Make the usual call at a steady pace until cancelled; return how those ended that were not answered.
+
+        Args:
+            channels: they are made on, in turn.
+        """
+        refused: set[str] = set()
+        with suppress(asyncio.CancelledError):
+            while True:
+                for channel in channels:
+                    ended = await self.told(channel)
+                    if ended.partition(" ")[0] not in ANSWERED:
+                        refused.add(ended)
+                    await asyncio.sleep(PAUSE_SECONDS)
+        return ", ".join(sorted(refused))
 
     async def close(self) -> None:
         """Close all channels."""

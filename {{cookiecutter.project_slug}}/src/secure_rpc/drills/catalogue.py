@@ -6,7 +6,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secure_rpc.drills import attacks, certificates, federation, policies, rotation, stores, tokens
+from secure_rpc.drills import (
+    attacks,
+    certificates,
+    edges,
+    federation,
+    issuers,
+    load,
+    policies,
+    rotation,
+    stores,
+    tokens,
+)
+from secure_rpc.drills.front import missing
 from secure_rpc.drills.plan import Outcome, Plan
 
 
@@ -16,6 +28,7 @@ class Drill:
 
     description: str
     run: Callable[[Plan], Coroutine[Any, Any, Outcome]]
+    missing: Callable[[], str] = lambda: ""  # what it needs and is not here, for people
 
 
 DRILLS: Mapping[str, Drill] = {
@@ -37,6 +50,15 @@ DRILLS: Mapping[str, Drill] = {
         "nobody gets at another tenant's things, and who tries is found and shut out", attacks.trespassing
     ),
     "loop-crash": Drill("a worker that ends is replaced, and calls go on", attacks.crashed),
+    "issuer-slow": Drill("who is known goes on while the issuer is slow, who is not is refused", issuers.slow),
+    "issuer-down": Drill("tokens go on for as long as its keys do, and a file gives them for longer", issuers.down),
+    "load-flood": Drill("one address takes no more than its share, and who floods is found and shut out", load.flooded),
+    "cors-failure": Drill(
+        "a page that is not on the list of origins can call nothing, and it is seen why", edges.shut_out, missing
+    ),
+    "proxy-buffer-full": Drill(
+        "callers of the edge that do not read cost it little, and others nothing", edges.unread, missing
+    ),
     "store-outage": Drill("what may do without the shared store goes on while it is gone", stores.lost),
     "federation": Drill("two trust domains become partners, and let in whom they should", federation.run),
 }

@@ -9,14 +9,15 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import orjson
+import yaml
 
 from secure_rpc import settings as settings_module
 from secure_rpc.configuration import ConfigurationError, read_yaml
@@ -45,6 +46,9 @@ class Copy:
     config: Path
     settings: Settings
     files: DevelopmentFiles
+
+
+Settle: TypeAlias = Callable[[Copy], Awaitable[Mapping[str, Any]]]
 
 
 class Ground:
@@ -112,12 +116,16 @@ class Ground:
 
 
 @asynccontextmanager
-async def prepared(plan: Plan, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Ground]:
+async def prepared(
+    plan: Plan, settings: Mapping[str, Any] | None = None, settle: Settle | None = None
+) -> AsyncIterator[Ground]:
     """Start the service of a plan, in a folder that is gone afterwards, and stop it in order.
 
     Args:
         plan: of the drill.
         settings: further ones that differ from those of development.
+        settle: prepares what the service depends on, once there are certificates and keys, and gives the settings for
+            that.
 
     Raises:
         ConfigurationError: the settings, the callers or the policy are not those of development.
@@ -125,6 +133,8 @@ async def prepared(plan: Plan, settings: Mapping[str, Any] | None = None) -> Asy
     with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as name, own_settings():
         copy = copied(plan, Path(name), settings or {})
         token = token_issuer(copy.settings, copy.files).token(find_caller(load_callers(plan.callers), plan.caller))
+        if settle is not None:
+            _amend(copy.config, await settle(copy), plan.settings)
         environment = {handshakes.VERBOSITY: "INFO", **plan.environment}  # else it cannot count failed handshakes
         async with start_process(plan.module, copy.config, environment) as process:
             addresses = await process.address(), await process.admin()
@@ -135,6 +145,21 @@ async def prepared(plan: Plan, settings: Mapping[str, Any] | None = None) -> Asy
             code = await process.ended(PATIENCE_SECONDS)
             if code:
                 raise RuntimeError(f"the service ended with {code}, not in order")
+
+
+def _amend(config: Path, *settings: Mapping[str, Any]) -> None:
+    """Lay settings over those of a file, each on a line of its own: commands of runbooks change them."""
+    data = read_yaml(config).data
+    for each in settings:
+        data = merged(data, each)
+    config.write_text(yaml.safe_dump(_without_none(data)), encoding="utf-8")
+
+
+def _without_none(value: Any) -> Any:
+    """Return settings without those that say nothing: as people write them."""
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list) else value
 
 
 def copied(plan: Plan, folder: Path, settings: Mapping[str, Any]) -> Copy:
@@ -160,7 +185,7 @@ def copied(plan: Plan, folder: Path, settings: Mapping[str, Any]) -> Copy:
     own: dict[str, Any] = {
         "service": {"deployment_id": DEPLOYMENT_ID},
         # ports that commands find in the settings
-        "listen": {"address": _free_address(), "admin_address": _free_address(), "probe_address": ""},
+        "listen": {"address": free_address(), "admin_address": free_address(), "probe_address": ""},
         "admin": {"tls": False, "allowed_workloads": []},
         "authorization": {"policy_file": str(policy), "rollout_file": str(policy.parent / "rollout.yaml")},
         "revocation": {"deny_list_file": str(files.folder / "deny.yaml")},
@@ -189,7 +214,8 @@ def copied(plan: Plan, folder: Path, settings: Mapping[str, Any]) -> Copy:
     return Copy(folder, config, loaded, files)
 
 
-def _free_address() -> str:
+def free_address() -> str:
+    """Return "host:port" of a port of this machine that nobody listens at."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"

@@ -33,6 +33,7 @@ class Plan:
     say: Callable[[str], None]  # how far it is
     environment: Mapping[str, str]  # of the service's process
     settings: Mapping[str, Any] = field(default_factory=dict)  # that replace those of the drill
+    edge: Mapping[str, Any] = field(default_factory=dict)  # the same, of what an edge is told
 
     def unary(self) -> MethodDescriptor:
         """Return the method to be called all the time: the first that may be made again.

@@ -139,8 +139,8 @@ def _of_removed_ca(stream: Stream) -> str:
 
 
 def _of_roll(stream: Stream) -> str:
-    """Return how a stream ends with its worker; gRPC makes one anew that is safe and had no answer yet (gRFC A6)."""
-    return "" if is_safe(stream.method) and not stream.answers else ROLLED
+    """Return how a stream ends with its worker; gRPC makes one anew that is safe and had no headers yet (gRFC A6)."""
+    return "" if is_safe(stream.method) and not stream.has_begun else ROLLED
 
 
 def _row(tally: Tally) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from secure_rpc.drills import runbooks
 from secure_rpc.drills.caller import Caller
-from secure_rpc.drills.ground import LOOK_SECONDS, Ground, prepared
+from secure_rpc.drills.ground import LOOK_SECONDS, Ground, Settle, prepared
 from secure_rpc.drills.plan import Outcome, Plan
 from secure_rpc.drills.watching import Watch, watching
 
@@ -178,11 +178,12 @@ class Story:
             NotSeenError: one of them fails.
         """
         environment = {**os.environ, **self.ground.names(), **names}
-        process = await asyncio.create_subprocess_exec(
-            "bash", "-c", f"{PREPARE}\n{commands}", cwd=self.ground.folder, env=environment,
-            stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
+        # not by the event loop: that forks, and grpc's handlers of a fork can end the child while streams are under way
+        process = await asyncio.to_thread(
+            subprocess.run, ["bash", "-c", f"{PREPARE}\n{commands}"], cwd=self.ground.folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-        said = (await process.communicate())[0].decode(errors="replace")
+        said = process.stdout.decode(errors="replace")
         if process.returncode:
             raise NotSeenError(f"the commands of the runbook ended with {process.returncode}: {said[-1500:]}")
         return said
@@ -197,7 +198,7 @@ class Story:
         self.happened("recovered", text)
 
     async def _is_up(self) -> bool:
-        return bool(await self.watch.value("up"))
+        return bool(await self.watch.value("min(up)"))
 
     @staticmethod
     async def _until(check: Callable[[], Awaitable[bool]], seconds: float, problem: str) -> None:
@@ -236,7 +237,11 @@ class Story:
 
 
 async def told(
-    plan: Plan, tell: Callable[[Story], Awaitable[None]], settings: Mapping[str, Any] | None = None
+    plan: Plan,
+    tell: Callable[[Story], Awaitable[None]],
+    settings: Mapping[str, Any] | None = None,
+    settle: Settle | None = None,
+    edge: str = "",
 ) -> Outcome:
     """Run a drill on a service of its own, with Prometheus beside it.
 
@@ -244,8 +249,10 @@ async def told(
         plan: of the drill.
         tell: what is done.
         settings: those that the drill needs, over those of development.
+        settle: prepares what the service depends on; see `prepared`.
+        edge: "host:port" of the probes of an edge that the drill has before the service.
     """
-    async with _staged(plan, settings or {}) as story:
+    async with _staged(plan, settings or {}, settle, edge) as story:
         try:
             await tell(story)
         except NotSeenError as error:
@@ -254,10 +261,10 @@ async def told(
 
 
 @asynccontextmanager
-async def _staged(plan: Plan, settings: Mapping[str, Any]) -> AsyncIterator[Story]:
+async def _staged(plan: Plan, settings: Mapping[str, Any], settle: Settle | None, edge: str) -> AsyncIterator[Story]:
     async with (
-        prepared(plan, settings) as ground,
-        watching(lambda: ground.admin, ground.folder / "prometheus") as watch,
+        prepared(plan, settings, settle) as ground,
+        watching(lambda: ground.admin, ground.folder / "prometheus", edge) as watch,
     ):
         folder = ground.folder / "drill"
         folder.mkdir()

@@ -68,7 +68,7 @@ class Stream:
         self.channel = channel
         self.method = asking[0]
         self.certificate = channel.newest.certificate
-        self.answers = 0
+        self.has_begun = False  # to be answered: its headers have come
         self._call = start_call(channel, asking[0])(_talk(asking[1]) if asking[0].client_streaming else asking[1])
         self.ending = asyncio.create_task(self._read())
 
@@ -84,8 +84,10 @@ class Stream:
 
     async def _read(self) -> str:
         try:
+            await self._call.initial_metadata()
+            self.has_begun = True
             async for _ in self._call:
-                self.answers += 1
+                pass
         except grpc.aio.AioRpcError as error:
             return told_by(error)
         return "OK"

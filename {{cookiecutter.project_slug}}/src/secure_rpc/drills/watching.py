@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 from asyncio.subprocess import DEVNULL, STDOUT
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 import orjson
 
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observability import objectives
 
 RULES = Path("observability/rules.yaml")
 JOB = Path("observability/objectives.yaml")
@@ -23,6 +24,7 @@ FASTER = 60  # times: a minute of the rules is a second of the drill
 READY_SECONDS = 30.0
 LOOK_SECONDS = 0.1
 _DURATION = re.compile(r"(?<=\[)(\d+)([mhd])(?=\])|(?<=for: )(\d+)([smhd])\b|(?<=interval: )(\d+)(m|s)\b")
+_AGE = re.compile(r"(?<=secure_rpc_issuer_keys_age_seconds\{)([^}]*\}\) > )(\d+)")
 _SMALLER = {"m": "s", "h": "m", "d": "h"}
 
 
@@ -31,12 +33,12 @@ class Watch:
 
     Args:
         address: "host:port" of its own.
-        job: what the service is called there.
+        jobs: what the service, and the edge before it, are called there.
     """
 
-    def __init__(self, address: str, job: str) -> None:
+    def __init__(self, address: str, jobs: Collection[str]) -> None:
         self._base = f"http://{address}"
-        self._job = job
+        self._jobs = jobs
 
     async def value(self, expression: str) -> float:
         """Return the value of an expression, the sum of all its series; 0 where it has none."""
@@ -44,10 +46,10 @@ class Watch:
         return sum(float(series["value"][1]) for series in found["result"])
 
     async def firing(self, alert: str) -> bool:
-        """Tell whether an alert of the service fires."""
+        """Tell whether an alert of the service, or of its edge, fires."""
         found = await self._get("/api/v1/alerts")
         return any(
-            each["state"] == "firing" and each["labels"]["alertname"] == alert and each["labels"]["job"] == self._job
+            each["state"] == "firing" and each["labels"]["alertname"] == alert and each["labels"]["job"] in self._jobs
             for each in found["alerts"]
         )
 
@@ -72,33 +74,39 @@ class Watch:
 
 
 def hurried(rules: str) -> str:
-    """Return rules with minutes for hours and seconds for minutes, in their windows and their patience."""
+    """Return rules with minutes for hours and seconds for minutes: in their windows, their patience, ages of keys."""
 
     def shorter(found: re.Match[str]) -> str:
         number, unit = [part for part in found.groups() if part]
         return "1s" if found[0].endswith("s") else f"{number}{_SMALLER[unit]}"
 
-    return _DURATION.sub(shorter, rules)
+    younger = _AGE.sub(lambda found: f"{found[1]}{float(found[2]) / FASTER:g}", rules)
+    return _DURATION.sub(shorter, younger)
 
 
-def _write(folder: Path, rules: str, job: str, target: str) -> None:
+def _write(folder: Path, rules: str, targets: Mapping[str, str]) -> None:
     folder.mkdir()
     (folder / "rules.yaml").write_text(rules, encoding="utf-8")
     settings = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+        ],
     }
     (folder / "prometheus.yaml").write_bytes(orjson.dumps(settings))  # JSON is YAML
 
 
 @asynccontextmanager
-async def watching(admin: Callable[[], str], folder: Path, repository: Path = Path()) -> AsyncIterator[Watch]:
+async def watching(
+    admin: Callable[[], str], folder: Path, edge: str = "", repository: Path = Path()
+) -> AsyncIterator[Watch]:
     """Run Prometheus, which scrapes the service of a drill.
 
     Args:
         admin: gives "host:port" of the service's admin port.
         folder: for its files.
+        edge: "host:port" of the probes of an edge before it; "" where there is none.
         repository: of the service, whose rules it takes.
 
     Raises:
@@ -109,14 +117,13 @@ async def watching(admin: Callable[[], str], folder: Path, repository: Path = Pa
         raise ConfigurationError("prometheus is not on PATH; a drill watches the alerts (apt-get install prometheus)")
     try:
         rules = (repository / RULES).read_text(encoding="utf-8")
-        job = re.search(r"^job: (\S+)", (repository / JOB).read_text(encoding="utf-8"), re.MULTILINE)
+        promises = objectives.load(repository / JOB)
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename}: cannot be read ({error.strerror}); run it in the repository"
         ) from None
-    if job is None:
-        raise ConfigurationError(f'{JOB}: has no "job"')
-    await asyncio.to_thread(_write, folder, hurried(rules), job[1], admin())
+    targets = {promises.job: admin(), **({promises.at_the_edge().job: edge} if edge else {})}
+    await asyncio.to_thread(_write, folder, hurried(rules), targets)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -132,7 +139,7 @@ async def watching(admin: Callable[[], str], folder: Path, repository: Path = Pa
             stderr=STDOUT,
         )
     try:
-        watch = Watch(address, job[1])
+        watch = Watch(address, targets)
         async with asyncio.timeout(READY_SECONDS):
             while not await watch.ready():
                 if process.returncode is not None:

@@ -16,17 +16,8 @@ HEALTH_INTERVAL_SECONDS = 5.0
 PING_SECONDS = 30.0
 PONG_SECONDS = 10.0
 ONLY_1_3 = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
-# a dead connection is noticed, though all its streams are silent
-HTTP_2 = {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-        "upstreams.http.v3.HttpProtocolOptions",
-        explicit_http_config={
-            "http2_protocol_options": {
-                "connection_keepalive": {"interval": seconds(PING_SECONDS), "timeout": seconds(PONG_SECONDS)}
-            }
-        },
-    )
-}
+MAX_REQUESTS = 10_000
+MAX_WINDOW_BYTES = 2**31 - 1  # RFC 9113, section 6.9.1
 
 
 def clusters(subject: Subject) -> list[Json]:
@@ -35,6 +26,14 @@ def clusters(subject: Subject) -> list[Json]:
     collector = [_collector(subject.edge.traces_to)] if subject.edge.traces_to else []
     exchange = [_exchange(subject.edge.exchange)] if subject.edge.exchange else []
     return [_service(subject.edge), *issuers.values(), *exchange, *collector, _admin(subject.edge)]
+
+
+def _http_2(**options: int) -> Json:
+    """Return how HTTP/2 is spoken; a dead connection is noticed, though all its streams are silent."""
+    keepalive = {"interval": seconds(PING_SECONDS), "timeout": seconds(PONG_SECONDS)}
+    http_2 = {"connection_keepalive": keepalive, **options}
+    kind = "upstreams.http.v3.HttpProtocolOptions"
+    return {f"envoy.extensions.{kind}": typed(kind, explicit_http_config={"http2_protocol_options": http_2})}
 
 
 def _service(edge: Edge) -> Json:
@@ -47,7 +46,12 @@ def _service(edge: Edge) -> Json:
         "per_connection_buffer_limit_bytes": edge.limits.buffer_bytes,
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": _endpoint(SERVICE, socket(edge.service)),
-        "typed_extension_protocol_options": HTTP_2,
+        "typed_extension_protocol_options": _http_2(
+            # A caller that does not read holds up its own stream, and takes little of the edge's memory. All streams
+            # share the window of the connection: with room for each that there may be, none waits for another's caller.
+            initial_stream_window_size=edge.limits.stream_bytes,
+            initial_connection_window_size=min(MAX_REQUESTS * edge.limits.stream_bytes, MAX_WINDOW_BYTES),
+        ),
         "health_checks": [
             {
                 "timeout": seconds(HEALTH_SECONDS),
@@ -79,7 +83,7 @@ def _service(edge: Edge) -> Json:
                 {
                     "max_connections": 1024,
                     "max_pending_requests": 1024,
-                    "max_requests": 10_000,
+                    "max_requests": MAX_REQUESTS,
                     "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 3},
                 }
             ]
@@ -132,7 +136,7 @@ def _collector(address: str) -> Json:
         "name": COLLECTOR,
         "type": "STRICT_DNS",
         "connect_timeout": seconds(CONNECT_SECONDS),
-        "typed_extension_protocol_options": HTTP_2,
+        "typed_extension_protocol_options": _http_2(),
         "load_assignment": _endpoint(COLLECTOR, socket(address)),
     }
 

@@ -121,7 +121,7 @@ def _manager(subject: Subject) -> Json:
         },
         http2_protocol_options={
             "max_concurrent_streams": edge.limits.streams_per_connection,
-            "initial_stream_window_size": 65_536,
+            "initial_stream_window_size": edge.limits.stream_bytes,
             "initial_connection_window_size": 1_048_576,
             "connection_keepalive": {"interval": seconds(PING_SECONDS), "timeout": seconds(PONG_SECONDS)},
         },

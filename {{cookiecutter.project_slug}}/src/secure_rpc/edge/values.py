@@ -99,6 +99,7 @@ class Limits(Section):
     connections: Positive = 10_000
     heap_bytes: Positive = 402_653_184  # below what the container may take
     buffer_bytes: Positive = 1_048_576  # of what one side has sent and the other has not yet taken
+    stream_bytes: Annotated[int, Field(ge=65_535, le=16_777_216)] = 65_536  # the same, of one stream
     streams_per_connection: Positive = 100
     idle_connection_seconds: Positive = 900
     rest_body_bytes: Positive = 1_048_576  # of a REST call: it is held until it is a whole message

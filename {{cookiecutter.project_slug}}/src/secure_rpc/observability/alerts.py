@@ -290,4 +290,20 @@ def alerts(promises: Promises) -> tuple[Alert, ...]:
             ),
             fires_after="30s",
         ),
+        Alert(
+            "LoadShed",
+            "page",
+            "100 * sum by (job) (rate(secure_rpc_load_refusals_total{JOB}[5m]))\n"
+            "/ (sum by (job) (rate(secure_rpc_calls_ended_total{JOB}[5m])) > 0.2)",
+            f"> {limits.load_refusals_page_percent:g}",
+            "3m",
+            "[labels.job] refuses [value | humanize] % of its calls for load",
+            "One address floods it, or there are more callers than it has room for.",
+            "JOB_NAME refuses 50 % of its calls for load",
+            (
+                ('secure_rpc_load_refusals_total{JOB,reason="LOAD_SHED"}', "0+60x60"),
+                ("secure_rpc_calls_ended_total{JOB}", "0+120x60"),
+            ),
+            fires_after="30s",
+        ),
     )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from secure_rpc.observability.alerts import Alert, alerts
+from secure_rpc.observability.edge_alerts import edge_alerts
 from secure_rpc.observability.indicators import recorded, written
 from secure_rpc.observability.objectives import Promises
 from secure_rpc.observability.rules import DEPLOY_WINDOW, BudgetAlert, budget_alerts, rules
@@ -25,7 +26,8 @@ def cases(promises: Promises, rule_file: str) -> dict[str, Any]:
         "rule_files": [rule_file],
         "evaluation_interval": f"{STEP_SECONDS}s",
         "tests": [
-            *(_case(each, promises) for each in alerts(promises)),
+            *(_case(each, promises, promises) for each in alerts(promises)),
+            *(_case(each, promises, promises.at_the_edge()) for each in edge_alerts(promises)),
             *(_budget_case(each, promises) for each in budget_alerts(promises)),
             *_windows(promises),
         ],
@@ -37,18 +39,23 @@ def seconds(duration: str) -> int:
     return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", duration))
 
 
-def _case(alert: Alert, promises: Promises) -> dict[str, Any]:
+def _case(alert: Alert, promises: Promises, told_of: Promises) -> dict[str, Any]:
+    """Return the case of an alert.
+
+    Args:
+        alert: which.
+        promises: of the service.
+        told_of: the same, or that of the edge: whose job the alert is about.
+    """
     due = seconds(alert.fires_after) + seconds(alert.for_)
-    labels = {**dict(alert.labels), "job": promises.job, "severity": alert.severity}
+    labels = {**dict(alert.labels), "job": told_of.job, "severity": alert.severity}
     [rule] = [rule for group in rules(promises)["groups"] for rule in group["rules"] if rule.get("alert") == alert.name]
-    annotations = {**rule["annotations"], "summary": alert.told.replace("JOB_NAME", promises.job)}
+    annotations = {**rule["annotations"], "summary": alert.told.replace("JOB_NAME", told_of.job)}
     silence = [{"eval_time": f"{due - STEP_SECONDS}s", "alertname": alert.name, "exp_alerts": []}] if due else []
     return {
         "name": alert.name,
         "interval": f"{STEP_SECONDS}s",
-        "input_series": [
-            {"series": written(series, "", promises), "values": values} for series, values in alert.series
-        ],
+        "input_series": [{"series": written(series, "", told_of), "values": values} for series, values in alert.series],
         "alert_rule_test": [
             *silence,
             {

@@ -40,6 +40,9 @@ class Thresholds(Section):
     issuer_keys_ticket_seconds: Positive = 900.0
     issuer_keys_page_seconds: Positive = 2700.0
     loop_lag_ticket_seconds: Positive = 0.1
+    load_refusals_page_percent: Percent = 20.0
+    edge_origins_page_percent: Percent = 50.0
+    edge_unread_ticket_streams: Positive = 10.0
 
 
 class Receiver(Section):
@@ -73,6 +76,7 @@ class Promises(Section):
 
     version: Literal[1]  # of this format
     job: str = Field(min_length=1)
+    edge_job: str = ""  # that of the edge before it; "": the same with "-edge" behind it
     runbooks: str
     window_days: int = Field(default=30, ge=7, le=90)
     objectives: Objectives = Objectives()
@@ -86,12 +90,16 @@ class Promises(Section):
             raise ValueError(f"write an https URL with {ALERT} where the alert's name goes")
         return pattern
 
-    @field_validator("job")
+    @field_validator("job", "edge_job")
     @classmethod
     def _needs_no_quoting(cls, job: str) -> str:
         if set(job) & set('"\\\n{}'):
             raise ValueError("it stands in queries: quotes, braces and backslashes cannot be in it")
         return job
+
+    def at_the_edge(self) -> Promises:
+        """Return the same for the edge: what it says of a job, it says of the edge's."""
+        return self.model_copy(update={"job": self.edge_job or f"{self.job}-edge"})
 
     def runbook_of(self, alert: str) -> str:
         """Return where it is written what to do."""

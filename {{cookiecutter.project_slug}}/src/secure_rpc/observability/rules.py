@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_rpc.observability.alerts import Alert, alerts
+from secure_rpc.observability.edge_alerts import edge_alerts
 from secure_rpc.observability.indicators import INDICATORS, Indicator, budget, ratio, recorded, written
 from secure_rpc.observability.objectives import CLOSE, OPEN, Promises
 
@@ -38,11 +39,13 @@ def rules(promises: Promises) -> dict[str, Any]:
     ]
     budgets = [_budget_rule(each, promises) for each in budget_alerts(promises)]
     alerting = [_rule(each, promises) for each in alerts(promises)]
+    at_the_edge = [_rule(each, promises.at_the_edge()) for each in edge_alerts(promises)]
     return {
         "groups": [
             {"name": f"{promises.job} indicators", "interval": INTERVAL, "rules": recording},
             {"name": f"{promises.job} budgets", "interval": INTERVAL, "rules": budgets},
             {"name": f"{promises.job} alerts", "interval": INTERVAL, "rules": [*alerting, _deploy_window(promises)]},
+            {"name": f"{promises.job} edge", "interval": INTERVAL, "rules": at_the_edge},
         ]
     }
 

@@ -57,6 +57,18 @@ def test_the_service_is_spoken_to_under_one_name() -> None:
     assert "sni" not in other["transport_socket"]["typed_config"]  # it has to be a name (RFC 6066, section 3)
 
 
+@pytest.mark.parametrize("stream_bytes", [65_536, 131_072])
+def test_streams_that_nobody_reads_leave_the_connection_to_the_service_open_for_others(stream_bytes: int) -> None:
+    limits = {"stream_bytes": stream_bytes}
+    (service, *_) = building.bootstrap(subject(limits=limits))["static_resources"]["clusters"]
+    (options,) = service["typed_extension_protocol_options"].values()
+    http_2 = options["explicit_http_config"]["http2_protocol_options"]
+    (threshold,) = service["circuit_breakers"]["thresholds"]
+    assert http_2["initial_stream_window_size"] == stream_bytes
+    assert http_2["initial_connection_window_size"] >= threshold["max_requests"] * stream_bytes
+    assert manager(subject(limits=limits))["http2_protocol_options"]["initial_stream_window_size"] == stream_bytes
+
+
 @pytest.mark.parametrize(("hops", "kept"), [(0, False), (1, True)])
 def test_where_a_load_balancer_is_trusted_its_word_alone_is_kept(hops: int, kept: bool) -> None:  # noqa: FBT001
     (early,) = manager(subject(trusted_hops=hops))["early_header_mutation_extensions"]
