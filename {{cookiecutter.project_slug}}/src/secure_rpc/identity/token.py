@@ -82,7 +82,8 @@ def take_apart(text: str) -> Unverified | None:
     if text.count(".") != 2:  # noqa: PLR2004  # header, claims, signature (RFC 7515, section 3.1)
         return None
     try:
-        return Unverified(text, jwt.get_unverified_header(text), jwt.decode(text, options={"verify_signature": False}))
+        parts = jwt.decode_complete(text, options={"verify_signature": False})
+        return Unverified(text, parts["header"], parts["payload"])
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise refused("TOKEN_MALFORMED") from error
 
