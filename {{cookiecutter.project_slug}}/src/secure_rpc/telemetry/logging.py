@@ -66,6 +66,9 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
+    # what no line of ours shows, and each would pay for: thread, process and place (Logging HOWTO, "Optimization")
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001  # the HOWTO's own word for it
     logging.getLogger("uvicorn").setLevel(max(root.level, logging.WARNING))  # the admin port's comings and goings
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
