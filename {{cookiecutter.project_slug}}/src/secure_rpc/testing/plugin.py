@@ -20,6 +20,16 @@ from secure_rpc.testing import logs  # noqa: E402
 from secure_rpc.testing.service import RunningService, run_service  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest of the marks that are used."""
+    config.addinivalue_line("markers", "waiting: waits for the clock most of the time, and long; is begun first")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits, so that all else is done meanwhile by another worker."""
+    items.sort(key=lambda item: item.get_closest_marker("waiting") is None)
+
+
 @pytest.fixture
 async def service(application: Application, tmp_path: Path) -> AsyncIterator[RunningService]:
     """Run the service for one test."""

@@ -23,7 +23,8 @@ from secure_rpc.platform import Application
 
 from support.processes import module_of
 
-AT_ONCE = 5
+pytestmark = pytest.mark.waiting
+AT_ONCE = 6
 WEAK = "weakened"
 EDGES = [name for name, each in DRILLS.items() if each.missing is missing]
 WATCHED = [name for name in DRILLS if name not in {"rotation", "federation"}]
