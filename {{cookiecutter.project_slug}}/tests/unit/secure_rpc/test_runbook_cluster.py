@@ -25,8 +25,9 @@ OF_THE_PLATFORM = {
 PLURALS = {"policies": "policy", "certificaterequests": "certificaterequest"}
 SHORT = {"hpa": "horizontalpodautoscaler", "pdb": "poddisruptionbudget"}
 MADE_BY_OTHERS = {"pod", "event", "certificaterequest", "endpointslice", "replicaset", "node", "namespace", "pdb"}
+NAME = "app.kubernetes.io/name"
 VALUED = {
-    "-n", "-l", "-o", "-c", "-p", "-f", "--since", "--tail", "--type", "--timeout", "--from-file", "--dry-run",
+    "-n", "-l", "-o", "-c", "-p", "-f", "-k", "--since", "--tail", "--type", "--timeout", "--from-file", "--dry-run",
     "--replicas", "--to-revision", "--sort-by", "--field-selector", "--subresource", "--patch-file", "--for", "--cert",
     "--key",
 }  # fmt: skip
@@ -65,7 +66,8 @@ def deployed() -> Deployed:
     found.kinds |= {kind for kind, _ in found.objects}
     numbers = {values["grpc-port"], values["probe-port"], values["admin-port"]}
     found.ports["deployment"] = numbers
-    found.labels = {f"app.kubernetes.io/name={values['service']}"}
+    edge = yaml.safe_load((DEPLOY / "edge/kustomization.yaml").read_text(encoding="utf-8"))["labels"][0]["pairs"]
+    found.labels = {f"{NAME}={values['service']}", f"{NAME}={edge[NAME]}"}
     found.objects.add(("serviceaccount", values["account"]))
     return found
 
@@ -125,6 +127,9 @@ def test_what_a_block_names_is_deployed(block: Block, deployed: Deployed, names:
         assert verb in VERBS, f"{block.place}: {arguments}"
         assert verb != "wait" or options.get("--timeout"), f"{block.place}: nothing waits for ever"
         assert options.get("-l", LABEL) in deployed.labels | {LABEL}, f"{block.place}: {options['-l']}"
+        assert "-k" not in options or Path(options["-k"], "kustomization.yaml").is_file(), (
+            f"{block.place}: {options['-k']}"
+        )
         assert options.get("-c", "service") in deployed.containers, f"{block.place}: {options['-c']}"
         for target in targets(verb, rest):
             check(target, options.get("-n", ""), block, deployed, names)
