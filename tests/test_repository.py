@@ -84,7 +84,7 @@ def test_the_walls_folders_are_those_that_are_copied_as_they_are(template: Path)
 
 def test_every_target_of_make_says_what_it_does() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    (targets,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
+    (targets,) = re.findall(r"^\.PHONY: (.+)$", text.replace("\\\n", " "), re.MULTILINE)
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert {line.split()[0] for line in shown.splitlines()} == set(targets.split())
 
