@@ -73,6 +73,8 @@ def write_settings(workspace: Workspace, endpoint: str) -> None:
     settings: dict[str, Any] = yaml.safe_load(workspace.config.read_text(encoding="utf-8"))
     for name, ratio in (("unwatched", None), ("traced", SAMPLE_RATIO), ("all-traced", 1.0)):
         settings["tracing"] = {} if ratio is None else {"otlp_endpoint": endpoint, "sample_ratio": ratio}
+        if ratio == 1.0:  # so slow that the limit which adapts would refuse some of what is measured
+            settings["load"] = {**settings.get("load", {}), "adaptive": False}
         settings["audit"]["file"] = f"build/audit-{name}.log"  # two servers never write to one
         (workspace.service / CONFIG.format(name)).write_text(yaml.safe_dump(settings), encoding="utf-8")
 

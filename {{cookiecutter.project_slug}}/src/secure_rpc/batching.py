@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 SLICE = 32  # handled in one turn of the event loop, so that no call waits for a whole batch
+PAUSE_SECONDS = 0.001  # between slices, for calls; one turn after the other would be a whole batch to them all the same
 
 
 class Batch(Generic[T]):
@@ -17,11 +18,19 @@ class Batch(Generic[T]):
     Args:
         handle: takes a slice of the items; what it raises ends the slice, not the batch.
         delay_seconds: how long an item may wait for others.
+        pause_seconds: between two slices.
     """
 
-    def __init__(self, handle: Callable[[list[T]], None], delay_seconds: float = 0.05) -> None:
+    def __init__(
+        self,
+        handle: Callable[[list[T]], None],
+        delay_seconds: float = 0.05,
+        *,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         self._handle = handle
         self._delay_seconds = delay_seconds
+        self._pause_seconds = pause_seconds
         self._items: list[T] = []
         self._timer: asyncio.Handle | None = None
 
@@ -50,7 +59,7 @@ class Batch(Generic[T]):
             self._take()
         finally:
             if self._items and self._timer is None:
-                self._timer = loop.call_soon(self._turn, loop)
+                self._timer = loop.call_later(self._pause_seconds, self._turn, loop)
 
     def _take(self) -> None:
         items, self._items = self._items[:SLICE], self._items[SLICE:]

@@ -32,7 +32,6 @@ _NEEDED = (
     "_ServicerContext",
     "_finish_handler_with_stream_responses",
     "_finish_handler_with_unary_response",
-    "_handle_cancellation_from_core",
     "_handle_rpc",
     "_schedule_rpc_coro",
 )
@@ -51,8 +50,8 @@ logger = logging.getLogger(__name__)
 class Answering(Protocol):
     """A handler that serves calls by itself, from gRPC's context to their end.
 
-    What gRPC puts in between is seven coroutines, two tasks and a cycle of references a call, which only the collector
-    of garbage ends; by this way it is one of each, and no cycle.
+    What gRPC puts in between is five coroutines more, and a cycle of references for each call, which only the collector
+    of garbage ends.
     """
 
     def answering(self, path: str) -> Callable[[Any, Finish], Coroutine[Any, Any, None]]:
@@ -123,16 +122,16 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
 
         def begin_directly(state: Any) -> None:
             context = cygrpc._ServicerContext(state, None, None, loop)
-            task = start(answer(context, partial(_finish, state, context, loop)))
-            _watch(cygrpc._handle_cancellation_from_core(task, state, loop))
+            rpc = answer(context, partial(_finish, state, context, loop))
+            # sees when the client leaves, and lets go of gRPC's stream at the end, whoever keeps the context
+            start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
 
         return begin_directly
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._event_loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
 
 async def _finish(state: Any, context: Any, loop: asyncio.AbstractEventLoop, reply: bytes | None) -> None:
@@ -152,26 +151,6 @@ async def _nothing(_request: object, _context: object) -> None:
 
 async def _itself(reply: bytes, _context: object) -> bytes:
     return reply
-
-
-def _watch(watching: Coroutine[asyncio.Future[Any], None, None]) -> None:
-    """Have gRPC's core heard when it tells how the client has left: its one wait needs no task to wait for it."""
-    try:
-        told = watching.send(None)
-    except grpc.aio.BaseError as error:
-        logger.debug("whether the client leaves cannot be seen: %s", error)
-        return
-    told._asyncio_future_blocking = False  # as a task does that takes up what it is to wait for
-    told.add_done_callback(partial(_heard, watching))
-
-
-def _heard(watching: Coroutine[asyncio.Future[Any], None, None], _told: asyncio.Future[Any]) -> None:
-    try:
-        watching.send(None)
-    except StopIteration:
-        pass
-    except grpc.aio.BaseError as error:
-        logger.debug("whether the client has left cannot be seen: %s", error)
 
 
 def pumps_of(methods: int) -> int:

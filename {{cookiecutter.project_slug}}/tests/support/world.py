@@ -57,6 +57,7 @@ class World:
     add: Iterable[Callable[[Chain], None]] = ()  # further servicers
     credentials: tuple[grpc.ServerCredentials, grpc.ChannelCredentials] | None = None
     interceptors: Sequence[Any] = ()
+    options: Sequence[tuple[str, Any]] = ()  # of the server
 
     async def __aenter__(self) -> Self:
         self.audit, self.sessions, self._said = Audit(), Sessions(), asyncio.Event()
@@ -92,8 +93,8 @@ class World:
     def _server(self) -> grpc.aio.Server:
         if self.pumped:
             paths = [method.path for method in self.chain.methods]
-            return pumped_server(self.chain, paths, interceptors=self.interceptors)
-        server = grpc.aio.server(interceptors=self.interceptors)
+            return pumped_server(self.chain, paths, interceptors=self.interceptors, options=self.options)
+        server = grpc.aio.server(interceptors=self.interceptors, options=self.options)
         server.add_generic_rpc_handlers((self.chain,))
         return server
 

@@ -37,7 +37,7 @@ async def settle(handled: Handled, count: int) -> int:
 
 async def test_items_are_handled_later_in_order_and_once() -> None:
     handled = Handled()
-    batch = Batch(handled, delay_seconds=0)
+    batch = Batch(handled, delay_seconds=0, pause_seconds=0)
     for number in range(SLICE * 3 + 1):
         batch.add(number)
     assert handled.slices == []
@@ -48,10 +48,23 @@ async def test_items_are_handled_later_in_order_and_once() -> None:
 
 async def test_the_loop_has_a_turn_between_two_slices() -> None:
     handled = Handled()
-    batch = Batch(handled, delay_seconds=0)
+    batch = Batch(handled, delay_seconds=0, pause_seconds=0)
     for number in range(SLICE * 10):
         batch.add(number)
     assert await settle(handled, SLICE * 10) >= 10
+
+
+async def test_calls_have_a_pause_between_two_slices() -> None:
+    handled = Handled()
+    batch = Batch(handled, delay_seconds=0, pause_seconds=60)
+    for number in range(SLICE + 1):
+        batch.add(number)
+    await settle(handled, SLICE)
+    loop = asyncio.get_running_loop()
+    assert isinstance(batch._timer, asyncio.TimerHandle)
+    assert batch._timer.when() - loop.time() == pytest.approx(60, abs=1)
+    batch.flush()
+    assert [len(each) for each in handled.slices] == [SLICE, 1]
 
 
 async def test_an_item_waits_for_others_as_long_as_told() -> None:
@@ -69,7 +82,7 @@ async def test_an_item_waits_for_others_as_long_as_told() -> None:
 
 async def test_flush_leaves_nothing_to_be_handled_again() -> None:
     handled = Handled()
-    batch = Batch(handled, delay_seconds=0)
+    batch = Batch(handled, delay_seconds=0, pause_seconds=0)
     batch.add(1)
     batch.flush()
     batch.flush()
@@ -90,7 +103,7 @@ async def test_a_slice_that_fails_does_not_end_the_batch() -> None:
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
     handled = Handled(bad=0)
-    batch = Batch(handled, delay_seconds=0)
+    batch = Batch(handled, delay_seconds=0, pause_seconds=0)
     for number in range(SLICE * 2):
         batch.add(number)
     await settle(handled, SLICE * 2)

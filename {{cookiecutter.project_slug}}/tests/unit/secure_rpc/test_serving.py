@@ -16,8 +16,9 @@ from grpc._cython import cygrpc
 from secure_rpc import serving
 from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
 
+from probe.v1 import probe_pb2 as pb
 from support import certificates, http2
-from support.probe import path_of
+from support.probe import Servicer, path_of
 from support.world import World
 
 C = grpc.StatusCode
@@ -42,7 +43,6 @@ def test_this_grpcio_has_what_the_loop_needs() -> None:
     [
         (cygrpc._finish_handler_with_stream_responses, 5),
         (cygrpc._finish_handler_with_unary_response, 6),
-        (cygrpc._handle_cancellation_from_core, 3),
         (cygrpc._handle_rpc, 6),
         (cygrpc._schedule_rpc_coro, 4),
         (cygrpc.AioServer._make_request_call_future, 2),
@@ -188,6 +188,22 @@ async def test_calls_that_wait_hold_up_no_others_of_their_method() -> None:
             await world.begun.acquire()
         world.proceed.set()
         assert await asyncio.gather(*calls) == [b"/a/0"] * 50
+
+
+async def test_who_keeps_contexts_keeps_no_streams_open() -> None:
+    kept: list[Any] = []
+
+    class Keeping(Servicer):
+        async def perform(self, _ask: pb.Ask, context: Any) -> pb.Answer:
+            kept.append(context)
+            return pb.Answer()
+
+    options = [("grpc.max_concurrent_streams", 5)]
+    async with World(servicer=Keeping(), options=options) as world:
+        for _ in range(12):
+            assert (await world.ask("Unary", "")).code is C.OK
+        await world.settled(12)
+    assert len(kept) == 12
 
 
 async def test_a_method_that_does_not_exist_is_unimplemented() -> None:
