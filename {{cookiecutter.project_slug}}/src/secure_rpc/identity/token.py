@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import jwt
@@ -69,6 +70,7 @@ class Unverified:
     claims: dict[str, Any]
 
 
+@lru_cache(maxsize=1)  # one that is refused is looked at once more, for whose it is; nobody changes what is given
 def take_apart(text: str) -> Unverified | None:
     """Return a JWT's parts, None where the text is no JWT at all.
 

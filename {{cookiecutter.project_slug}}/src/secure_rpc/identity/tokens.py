@@ -47,10 +47,6 @@ class TokenVerifier:
         self._fetchers: list[Fetcher] = []
         self.stores: dict[str, KeyStore] = {}
         self.introspectors: dict[str, Introspector] = {}
-        self._seen: tuple[str | None, str] = (
-            None,
-            UNKNOWN_ISSUER,
-        )  # the last that was taken apart, and whose it is
         for issuer in issuers:
             if issuer.jwks_file or issuer.jwks_url:
                 self.stores[issuer.issuer] = self._store(issuer, on_retired)
@@ -72,7 +68,6 @@ class TokenVerifier:
             return await self._ask(text)
         name = taken.claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
-        self._seen = text, UNKNOWN_ISSUER if issuer is None else issuer.issuer
         if issuer is None:
             raise refused("TOKEN_ISSUER_UNKNOWN")
         if issuer.issuer not in self.stores:
@@ -90,8 +85,6 @@ class TokenVerifier:
 
     def issuer_of(self, text: str) -> str:
         """Return whose a token that was not believed says it is; `UNKNOWN_ISSUER` where that is none of ours."""
-        if self._seen[0] == text:  # to take it apart costs more than all else that is done about it
-            return self._seen[1]
         try:
             taken = tokens.take_apart(text)
         except errors.StatusError:
