@@ -22,6 +22,7 @@ NOTES = "docs/migrations/"
 SUPPORTED_MINORS = 2
 ASKING_SECONDS = 10.0  # for how long a repository is asked for its tags
 PROTOCOLS = "file:git:http:https:ssh"  # of git's, those that start no program of the address' choice
+_COMMIT = re.compile(r"[0-9a-f]{4,64}")
 _TAG = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 
 
@@ -78,14 +79,15 @@ class Record:
         try:
             data: dict[str, Any] = json.loads((root / FILE).read_text(encoding="utf-8"))
             answers = data.get("context", {}).get("cookiecutter", {})
-            version = str(answers.get("_template_version") or "")
-            return cls(
-                str(data.get("template") or ""), str(data["commit"] or ""), version, bool(data.get("uncommitted"))
-            )
+            version, commit = str(answers.get("_template_version") or ""), str(data["commit"] or "")
+            found = cls(str(data.get("template") or ""), commit, version, bool(data.get("uncommitted")))
         except FileNotFoundError:
             raise UnknownError(f"there is no {FILE}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UnknownError(f"{FILE} names no commit") from None
+        if commit and not _COMMIT.fullmatch(commit):  # it is handed to git, which takes other things for options
+            raise UnknownError(f"{FILE} names no commit")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

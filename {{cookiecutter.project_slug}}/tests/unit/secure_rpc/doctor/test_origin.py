@@ -39,6 +39,7 @@ def test_how_far_it_is_behind(posture: Posture, releases: tuple[str, ...], statu
     [
         ({"commit": "c0ffee"}, ".cruft.json names no version"),
         ("no JSON", ".cruft.json names no commit"),
+        ({"commit": "--output=marked"}, ".cruft.json names no commit"),
         ({"commit": "c0ffee", "template": "/nowhere/at/all"}, "could not be looked up: fatal: "),
         ({"commit": "c0ffee", "template": "ext::touch marked"}, "could not be looked up: fatal: "),
         ({"commit": "c0ffee", "template": "--upload-pack=touch marked"}, "could not be looked up: fatal: "),
