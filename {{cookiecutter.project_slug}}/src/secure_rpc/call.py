@@ -71,7 +71,6 @@ class Call:
         "rule",
         "seal",
         "session",
-        "task",
         "tenant",
         "trace",
         "unseal",
@@ -83,7 +82,6 @@ class Call:
         self.path = path  # as the caller wrote it; equals method.path but for unknown methods
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
-        self.task: asyncio.Task[Any] | None = None  # that it is served in, until it ends
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
         self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
@@ -271,7 +269,7 @@ class Call:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
         self.raw_checks = self.reviews = ()
-        self._raw = self.task = None
+        self._raw = None
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
@@ -326,5 +324,4 @@ def current_call() -> Call:
 
 def enter(call: Call) -> None:
     """Make a call the current one of this task; each RPC runs in one of its own."""
-    call.task = asyncio.current_task()
     _current.set(call)

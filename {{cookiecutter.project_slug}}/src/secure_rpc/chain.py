@@ -168,9 +168,7 @@ class Chain(grpc.GenericRpcHandler):
                 await proceed(call)
             except errors.StatusError as error:
                 return error.with_traceback(None)  # it holds the frames that hold it
-            except (
-                asyncio.CancelledError
-            ) as error:  # answer all the same: gRPC would not, and it may not be the caller's
+            except asyncio.CancelledError as error:  # not always the caller's; gRPC would not answer
                 error.with_traceback(None)  # the future that was waited for may keep it
                 return errors.Cancelled()
             except Exception as error:

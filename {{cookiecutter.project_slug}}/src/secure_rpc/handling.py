@@ -37,12 +37,6 @@ class HandlerContext:
         """Return the seconds until the call must end, None where it need not."""
         return self._call.time_remaining()
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Have something called, with this context, once the call is over."""
-        task = self._call.task
-        if task is not None:
-            task.add_done_callback(lambda _: callback(self))
-
     async def read(self) -> Any:
         """Return the next request, or EOF."""
         return await self._call.receive()

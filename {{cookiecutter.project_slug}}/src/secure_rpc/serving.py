@@ -42,7 +42,6 @@ _NEEDED_METHODS = (
     "add_registered_method_handlers",
 )
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -50,8 +49,8 @@ logger = logging.getLogger(__name__)
 class Answering(Protocol):
     """A handler that serves calls by itself, from gRPC's context to their end.
 
-    What gRPC puts in between is five coroutines more, and a cycle of references for each call, which only the collector
-    of garbage ends.
+    What gRPC puts in between is three coroutines, and a cycle of references for each call, which only the collector of
+    garbage ends.
     """
 
     def answering(self, path: str) -> Callable[[Any, Finish], Coroutine[Any, Any, None]]:

@@ -60,17 +60,12 @@ def set_a_code(context: Any) -> pb.Answer:
     return pb.Answer()
 
 
-def hear_of_the_end(context: Any) -> pb.Answer:
-    context.add_done_callback(lambda _: None)
-    return pb.Answer(text="fine")
-
-
 def abort(context: Any) -> Any:
     return context.abort(grpc.StatusCode.ABORTED, "not now")
 
 
 ACTS: tuple[Act, ...] = (
-    answer, raise_a_status, raise_a_status_for_a_reason, fail, set_a_code, hear_of_the_end, abort,
+    answer, raise_a_status, raise_a_status_for_a_reason, fail, set_a_code, abort,
 )  # fmt: skip
 
 
