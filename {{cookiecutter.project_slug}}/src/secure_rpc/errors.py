@@ -95,8 +95,7 @@ class StatusError(Exception):
         self.recorded_reason = recorded_reason or reason
         if not all(isinstance(detail, Message) for detail in self.details):
             raise TypeError("details are protobuf messages")
-        for key, value in trailers:
-            _check_trailer(key, value)
+        check_entries(trailers)
         super().__init__(self.message)
 
     def trailing_metadata(self, domain: str = DOMAIN) -> Metadata:
@@ -124,10 +123,17 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
 
 
-def _check_trailer(key: str, value: str | bytes) -> None:
-    sendable = isinstance(value, bytes) if key.endswith("-bin") else _TEXT.fullmatch(value)  # type: ignore[arg-type]
-    if not sendable or not _KEY.fullmatch(key):
-        raise ValueError(f"{key!r}: gRPC cannot send this entry")
+def check_entries(metadata: Metadata) -> None:
+    """See that metadata can be sent.
+
+    Raises:
+        TypeError: an entry is of a wrong type.
+        ValueError: gRPC cannot send an entry.
+    """
+    for key, value in metadata:
+        sendable = isinstance(value, bytes) if key.endswith("-bin") else _TEXT.fullmatch(value)  # type: ignore[arg-type]
+        if not sendable or not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r}: gRPC cannot send this entry")
 
 
 class Cancelled(StatusError):

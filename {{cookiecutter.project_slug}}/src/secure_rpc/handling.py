@@ -46,9 +46,23 @@ class HandlerContext:
         await self._call.send(message)
 
     async def send_initial_metadata(self, metadata: Any) -> None:
-        """Send the metadata, with what the call's session has to tell."""
+        """Send the metadata, with what the call's session has to tell.
+
+        Raises:
+            ValueError: gRPC cannot send an entry: it would end the call by itself, otherwise than is recorded.
+        """
+        errors.check_entries(metadata)
         session = self._call.session
         await (self._grpc if session is None else session).send_initial_metadata(metadata)
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        """Have the metadata sent with the status.
+
+        Raises:
+            ValueError: gRPC cannot send an entry, as above.
+        """
+        errors.check_entries(metadata)
+        self._grpc.set_trailing_metadata(metadata)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: errors.Metadata = ()) -> NoReturn:
         """End the call with a status; sticks even where the handler swallows it."""

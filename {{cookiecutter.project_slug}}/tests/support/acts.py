@@ -156,6 +156,18 @@ async def set_trailers(ask: pb.Ask, context: Any) -> str:
     return ask.act
 
 
+@act
+async def set_trailers_that_cannot_be_sent(_ask: pb.Ask, context: Any) -> str:
+    context.set_trailing_metadata((("x-echo", "a name of the caller's choice\n"),))
+    return "never sent"
+
+
+@act
+async def send_metadata_that_cannot_be_sent(_ask: pb.Ask, context: Any) -> str:
+    await context.send_initial_metadata((("X-Echo", "capitals"),))
+    return "never sent"
+
+
 # --- answering what was not promised -----------------------------------------------------------------------------
 
 

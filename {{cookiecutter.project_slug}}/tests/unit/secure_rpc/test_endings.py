@@ -41,6 +41,8 @@ ENDINGS = {
     "set_a_code_and_raise": (C.UNIMPLEMENTED, "Method not implemented!"),
     "set_details_and_raise": BROKEN,
     "set_trailers": (C.OK, ""),
+    "set_trailers_that_cannot_be_sent": BROKEN,
+    "send_metadata_that_cannot_be_sent": BROKEN,
     "answer_nothing": BROKEN,
     "answer_another_message": BROKEN,
     "answer_bytes": BROKEN,
