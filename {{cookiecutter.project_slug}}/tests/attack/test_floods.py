@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from secure_rpc.platform import Application
 
 from probe.v1 import probe_pb2 as pb
+from support import http2
+from support.probe import path_of
 from support.target import KINDS, Target, reason_of, run_target
 from support.world import Ending, ending
 
 CALLS = 3
+TAKEN_BACK = 5000  # by each connection of a rapid reset
+CANCEL = 8  # RFC 9113, section 7
 
 
 def detail_of(told: Ending, kind: type[Any]) -> Any:
@@ -128,3 +134,33 @@ async def test_health_is_told_while_a_flood_holds_all_there_is(application: Appl
         assert (await target.ask("Unary")).code.name == "RESOURCE_EXHAUSTED"
         health: Any = health_pb2_grpc.HealthStub(target.channel)
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_calls_that_are_taken_back_at_once_are_each_recorded_and_a_good_caller_is_always_served(
+    application: Application, tmp_path: Path
+) -> None:
+    """Rapid reset (CVE-2023-44487): a stream that is reset does not count among those that may be open."""
+    async with run_target(application, tmp_path) as target:
+        metadata = [(b"authorization", f"Bearer {target.token()}".encode())]
+
+        async def attack() -> None:
+            async with target.raw(from_address="127.0.0.2") as connection:
+                with suppress(ConnectionError):  # gRPC may have enough of it
+                    for number in range(TAKEN_BACK):
+                        stream = await connection.call(path_of("Unary").encode(), metadata=metadata)
+                        await connection.send(http2.frame(http2.Kind.RST_STREAM, 0, stream, CANCEL.to_bytes(4, "big")))
+                        if number % 50 == 0:
+                            await asyncio.sleep(0)
+
+        attacks = asyncio.gather(*(attack() for _ in range(3)))
+        while not attacks.done():
+            assert await target.is_served()
+        await attacks
+        chain = target.service.server.chain
+        async with asyncio.timeout(20):
+            while chain.under_way:  # noqa: ASYNC110  # a chain tells nobody when it has no calls
+                await asyncio.sleep(0.01)
+        assert await target.is_served()
+        records = [each for each in await target.service.audit_records() if each["event"] == "call"]
+        assert len(records) == chain.taken_up == chain.ended
+        assert Counter(each["code"] for each in records)["CANCELLED"] > 0
