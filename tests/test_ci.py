@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.deploying import tools
+from tests.lacking import lacking
 from tests.workflows import checking
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_the_one_check_to_require_waits_for_all_others(service: Path) -> None:
     assert {*jobs["required"]["needs"]} == jobs.keys() - {"required", "policy-comment"}
     (step,) = jobs["required"]["steps"]
     if shutil.which("jq") is None:
-        checking.missing("jq is not installed: apt-get install jq")
+        lacking("jq is not installed: apt-get install jq")
     for results, passes in (
         (["success", "skipped"], True),
         (["success", "failure"], False),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.deploying.tools import kubectl
+from tests.lacking import lacking
 from tests.workflows import checking, vulnerabilities
 from tools.bake import bake
 
@@ -156,7 +157,7 @@ def audited(service: Path, make: Make, address: str) -> subprocess.CompletedProc
 
 def test_an_audit_asks_for_all_that_is_locked(service: Path, make: Make) -> None:
     if not shutil.which("npm"):
-        checking.missing("npm not found: what the page is built with is not looked at")
+        lacking("npm not found: what the page is built with is not looked at")
     with vulnerabilities.source() as (address, asked):
         done = audited(service, make, address)
     assert done.returncode == 0, done.stdout
@@ -168,7 +169,7 @@ def test_an_audit_asks_for_all_that_is_locked(service: Path, make: Make) -> None
 @pytest.mark.parametrize("weak", ["grpcio", "esbuild"])
 def test_an_audit_fails_for_what_is_known(service: Path, make: Make, weak: str) -> None:
     if not shutil.which("npm"):
-        checking.missing("npm not found: what the page is built with is not looked at")
+        lacking("npm not found: what the page is built with is not looked at")
     with vulnerabilities.source(weak) as (address, _):
         done = audited(service, make, address)
     assert done.returncode != 0

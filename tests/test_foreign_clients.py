@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +15,7 @@ from tests.foreign.buf import Buf
 from tests.foreign.clients import Call, Connection, Place
 from tests.foreign.node import PROGRAM, Node
 from tests.foreign.running import Running
+from tests.lacking import needs
 from tools.bake import ROOT, bake
 
 if TYPE_CHECKING:
@@ -68,11 +67,7 @@ def buf(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Buf:
 @pytest.fixture(scope="module")
 def node(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Node:
     """Return the client in Node, its packages installed as the lock has them."""
-    if missing := [name for name in ("node", "npm") if not shutil.which(name)]:
-        reason = f"{' and '.join(missing)} not found: no client in Node calls the service"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    needs("node", "npm", without="no client in Node calls the service")
     return Node(place, tmp_path_factory.mktemp("home"), npm.installed(PROGRAM, ROOT / "build" / "foreign"))
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests import npm
 from tests.foreign.running import Running
+from tests.lacking import needs
 from tools.bake import INNER, ROOT, bake
 
 if TYPE_CHECKING:
@@ -39,15 +40,6 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
     """Return the blocks of a page in these languages."""
     found = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [(language, text) for language, text in found if language in languages]
-
-
-def needs(*programs: str) -> None:
-    """Skip where a program is missing; fail where all have to be there."""
-    if missing := [name for name in programs if not shutil.which(name)]:
-        reason = f"{', '.join(missing)} not found: its example is not tried"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 # --- what is quoted ----------------------------------------------------------------------------------------
@@ -113,7 +105,7 @@ def output(running: Running, *command: str | Path, **environment: str) -> str:
 
 @pytest.mark.slow
 def test_the_program_in_go_calls(running: Running, tmp_path: Path) -> None:
-    needs("go", "protoc-gen-go", "protoc-gen-go-grpc")
+    needs("go", "protoc-gen-go", "protoc-gen-go-grpc", without="its example is not tried")
     folder = tmp_path / "src" / "example.org" / "calling"
     folder.mkdir(parents=True)
     shutil.copy(PROGRAMS["go"], folder)
@@ -133,7 +125,7 @@ def test_the_program_in_go_calls(running: Running, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_program_in_node_calls(running: Running) -> None:
-    needs("node", "npm")
+    needs("node", "npm", without="its example is not tried")
     packages = npm.installed(ROOT / "tests" / "foreign" / "client.mjs", ROOT / "build" / "foreign")
     program = shutil.copy(PROGRAMS["js"], packages.with_name("example.mjs"))
     printed = output(running, "node", program, ADDRESS=f"localhost:{running.port}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from tests import npm
 from tests.browser.driven import PROGRAM, Browser, missing
 from tests.browser.world import World
 from tests.exports import meshes
+from tests.lacking import lacking
 from tools.bake import ROOT, bake
 
 if TYPE_CHECKING:
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def browser_program() -> Path:
     """Return what drives a browser, its packages installed as the lock has them."""
-    if lacking := missing():
-        reason = f"{', '.join(lacking)} not found: no browser runs"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if lacked := missing():
+        lacking(f"{', '.join(lacked)} not found: no browser runs")
     return npm.installed(PROGRAM, ROOT / "build" / "browser")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from tests import npm
 from tests.browser.driven import PROGRAM, Browser, missing
 from tests.docs.built import Site
 from tests.exports.meshes import installed
+from tests.lacking import lacking
 from tools.bake import ROOT
 from tools.docs_site import build, diagrams
 from tools.docs_site.places import SITE
@@ -28,11 +28,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def docs_tools() -> Path:
     """Install what draws diagrams and what makes HTML, as the locks have them; return what draws."""
-    if lacking := missing():
-        reason = f"{', '.join(lacking)} not found: no diagram is drawn"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if lacked := missing():
+        lacking(f"{', '.join(lacked)} not found: no diagram is drawn")
     installed(build.MKDOCS.parent.parent, ROOT / "requirements" / "docs.txt")
     return npm.installed(build.HERE / diagrams.PROGRAM, build.PROGRAM.parent)
 

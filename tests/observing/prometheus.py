@@ -17,8 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
+
+from tests.lacking import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +41,10 @@ def program(*names: str, packages: str = "prometheus prometheus-alertmanager", f
 
     """
     path = os.pathsep.join((os.environ.get("PATH", ""), folders)).strip(os.pathsep)
-    for name in names:
-        if found := shutil.which(name, path=path):
-            return found
-    reason = f"{names[0]} is not installed: apt-get install {packages}"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
+    if found is None:
+        lacking(f"{names[0]} is not installed: apt-get install {packages}")
+    return found
 
 
 def checked(*command: str | Path) -> str:

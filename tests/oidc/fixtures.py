@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +9,7 @@ import pytest
 import yaml
 
 from tests import npm
+from tests.lacking import needs
 from tests.oidc.calling import Callers
 from tests.oidc.provider import OIDC, Provider
 from tests.oidc.service import Service, policy_for, settings_in
@@ -32,11 +31,7 @@ class Start(Protocol):
 @pytest.fixture(scope="session")
 def oidc_program() -> Path:
     """Return the provider's program, its packages installed as the lock has them."""
-    if missing := [name for name in ("node", "npm") if not shutil.which(name)]:
-        reason = f"{' and '.join(missing)} not found: no provider runs"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    needs("node", "npm", without="no provider runs")
     return npm.installed(OIDC / "provider.mjs", ROOT / "build" / "oidc")
 
 

