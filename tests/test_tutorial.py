@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,7 @@ class Reader:
         self.terminal = terminal
         self.address = address
         self.service: Service | None = None
+        self.seen = 0  # outputs that were as the page shows them
 
     def do(self, step: Step) -> None:
         """Do one thing, and see what the page says that one sees."""
@@ -87,6 +89,7 @@ class Reader:
         if self.service is not None:
             told += f"\nthe service printed:\n{self.service.printed}"
         assert step.output is None or is_printed(step.output, printed), f"{told}\nthe page shows:\n{step.output}"
+        self.seen += step.output is not None
         # a command that fails is shown with what make says of that
         assert bool(done.returncode) == ("make: *** " in (step.output or "")), told
 
@@ -117,9 +120,13 @@ def reader(terminal: Terminal, address: str) -> Iterator[Reader]:
 
 @pytest.mark.slow
 def test_who_does_what_the_tutorial_says_sees_what_it_says(reader: Reader) -> None:
+    done: Counter[str] = Counter()
     for page in PAGES:
         for step in steps(page):
             reader.do(step)
+            done[page.name] += 1
+    assert sorted(done) == [page.name for page in PAGES]
+    assert reader.seen > len(PAGES), "the pages show what is printed"
 
 
 def test_the_pages_are_linked_one_to_the_next() -> None:

@@ -8,7 +8,6 @@ from secure_rpc.chain import Stage
 from secure_rpc.platform import Application, Platform
 
 from .service import {{ cookiecutter.resource_name }}Service
-from .store import {{ cookiecutter.resource_name }}Store
 from .v1 import {{ cookiecutter.__resource_file }}_pb2_grpc as pb_grpc
 
 
@@ -33,7 +32,7 @@ def build_chain(platform: Platform) -> list[Stage]:
 
 def add_services(server: grpc.aio.Server) -> None:
     """Add your servicers; `server` is the chain, which takes them as a server does."""
-    servicer = {{ cookiecutter.resource_name }}Service({{ cookiecutter.resource_name }}Store())
+    servicer = {{ cookiecutter.resource_name }}Service()
     pb_grpc.add_{{ cookiecutter.resource_name }}ServiceServicer_to_server(servicer, server)
 
 

@@ -18,11 +18,11 @@ class {{ cookiecutter.resource_name }}Service(
     """One method for each kind of RPC.
 
     Args:
-        store: where things are kept.
+        store: where things are kept; a new one if not given.
     """
 
-    def __init__(self, store: {{ cookiecutter.resource_name }}Store) -> None:
-        self.store = store
+    def __init__(self, store: {{ cookiecutter.resource_name }}Store | None = None) -> None:
+        self.store = {{ cookiecutter.resource_name }}Store() if store is None else store
 
     async def Get{{ cookiecutter.resource_name }}(
         self,
