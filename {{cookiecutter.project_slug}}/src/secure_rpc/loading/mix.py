@@ -10,7 +10,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from secure_rpc.configuration import ConfigurationError, did_you_mean
-from secure_rpc.loading.samples import Samples
+from secure_rpc.loading.samples import Samples, path_of
 from secure_rpc.v1 import access_pb2
 
 ALLOWED = "allowed"
@@ -149,7 +149,7 @@ def is_without_effects(method: MethodDescriptor) -> bool:
 
 def is_signed(method: MethodDescriptor) -> bool:
     """Tell whether callers have to sign each call."""
-    return bool(method.GetOptions().Extensions[access_pb2.access].signed)
+    return bool(_access(method).signed)
 
 
 def kind_of(method: MethodDescriptor) -> str:
@@ -160,9 +160,8 @@ def kind_of(method: MethodDescriptor) -> str:
 
 
 def _act(method: MethodDescriptor, caller: str, share: float, request: bytes) -> Act:
-    access = method.GetOptions().Extensions[access_pb2.access]
-    path = f"/{method.containing_service.full_name}/{method.name}"
-    return Act(path, kind_of(method), caller, share, request, access.replay_protected, access.public)
+    access = _access(method)
+    return Act(path_of(method), kind_of(method), caller, share, request, access.replay_protected, access.public)
 
 
 def _asked(
@@ -174,7 +173,7 @@ def _asked(
         for method in methods.values()
         if not _access(method).public and not is_signed(method) and _fits(name, method, can_sign=can_sign)
     ]
-    mixed = [method for method in guarded if mix.get(method.name) or mix.get(_path(method))]
+    mixed = [method for method in guarded if mix.get(method.name) or mix.get(path_of(method))]
     in_order = sorted(mixed or guarded, key=lambda method: kind_of(method) != "unary")
     return in_order[0] if in_order else None
 
@@ -189,10 +188,6 @@ def _fits(name: str, method: MethodDescriptor, *, can_sign: bool) -> bool:
 def _access(method: MethodDescriptor) -> access_pb2.Access:
     found: access_pb2.Access = method.GetOptions().Extensions[access_pb2.access]
     return found
-
-
-def _path(method: MethodDescriptor) -> str:
-    return f"/{method.containing_service.full_name}/{method.name}"
 
 
 def _named(name: str, methods: Mapping[str, MethodDescriptor]) -> MethodDescriptor:

@@ -71,8 +71,7 @@ class Samples:
         Raises:
             ConfigurationError: the sample is no such request, or none could be made.
         """
-        path = f"/{method.containing_service.full_name}/{method.name}"
-        given = self._given.get(path, self._given.get(method.name))
+        given = self._given.get(path_of(method), self._given.get(method.name))
         message: Message = message_factory.GetMessageClass(method.input_type)()
         if given is not None:
             try:
@@ -98,6 +97,11 @@ class Samples:
             message = getattr(message, name)
         if last and (tenant is not None or not getattr(message, last)):
             setattr(message, last, self._tenant if tenant is None else tenant)
+
+
+def path_of(method: MethodDescriptor) -> str:
+    """Return a method's path, as gRPC has it."""
+    return f"/{method.containing_service.full_name}/{method.name}"
 
 
 def _path(violation: protovalidate.Violation) -> str:

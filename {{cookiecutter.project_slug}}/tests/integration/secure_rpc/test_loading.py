@@ -49,7 +49,9 @@ def drive_on(target: Target, text: str = ALL, *, capacity_seconds: float = 0.0, 
         acts=mix.acts(mix.shares(text), METHODS, samples, can_sign=True),
         proofs=Proofs(identities.tokens(3, "load"), identities.stranger()),
         schedule=traffic.Schedule(rate=150, seconds=2, warm_up_seconds=0.2),
-        streaming=Streaming(messages=5, seconds=0.2),
+        streaming=Streaming(
+            messages=5, seconds=5
+        ),  # a watch stays open for so long; all else ends before, on any machine
         connections=2,
         usage=Usage(f"http://127.0.0.1:{target.service.server.admin.port}/metrics" if metrics is None else metrics),
         identities=identities,
