@@ -34,6 +34,11 @@ class Batch(Generic[T]):
         self._items: list[T] = []
         self._timer: asyncio.Handle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Return how many items are still to be handled, those of the slice that is being handled not included."""
+        return len(self._items)
+
     def add(self, item: T) -> None:
         """Take an item; without an event loop it is handled at once."""
         self._items.append(item)

@@ -194,7 +194,7 @@ class ChainLog:
                 self._calls += isinstance(record, AuditRecord)
                 if self._chain.unsigned > self._pace.checkpoint_records:
                     self._sign()
-        if self._writing is None:
+        if self._writing is None and not self._batch.waiting:  # each write syncs two files; `tick` bounds the wait
             self._begin_write()
 
     def _line(self, content: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.files import anchor_of
 from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
+from secure_rpc.batching import SLICE
 from secure_rpc.configuration import ConfigurationError
 
 LogOf = Callable[[int], Path]
@@ -44,6 +46,24 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def events_of(path: Path) -> list[str]:
     return [line["event"] for line in lines_of(path)]
+
+
+async def test_what_comes_together_is_written_together(tmp_path: Path, record: MakeRecord) -> None:
+    written: list[int] = []
+    all_written = asyncio.Event()
+
+    def note(count: int) -> None:
+        written.append(count)
+        if sum(written) == 10 * SLICE:
+            all_written.set()
+
+    log = ChainLog(tmp_path / "audit.log", on_written=note)
+    for number in range(10 * SLICE):
+        log.add(record(number))
+    async with asyncio.timeout(10):
+        await all_written.wait()
+    assert written == [10 * SLICE]  # each write syncs two files, and its thread wants the interpreter
+    await log.close()
 
 
 # --- from start to end -------------------------------------------------------------------------------------------
