@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -89,6 +89,7 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         self._outer = tuple(interceptors)
         self._pumps = pumps
         self._tasks: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references
+        self._under_way: set[_Rpc] = set()
 
     def _make_request_call_future(self, path: bytes | None) -> asyncio.Future[None]:
         """Start a method's pumps; what grpc's own loop gets to wait for completes only at shutdown."""
@@ -117,13 +118,12 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
                 self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
 
             return begin
-        answer, start = self._handler.answering(name), self._start
+        answer, under_way = self._handler.answering(name), self._under_way
 
         def begin_directly(state: Any) -> None:
             context = cygrpc._ServicerContext(state, None, None, loop)
             rpc = answer(context, partial(_finish, state, context, loop))
-            # sees when the client leaves, and lets go of gRPC's stream at the end, whoever keeps the context
-            start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
+            _Rpc(cygrpc._schedule_rpc_coro(rpc, state, loop, name), under_way).go_on()
 
         return begin_directly
 
@@ -133,23 +133,68 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         task.add_done_callback(self._tasks.discard)
 
 
+class _Rpc:
+    """What gRPC does beside a call: it sees when the client leaves, and lets go of the stream in the end.
+
+    It only waits, twice or thrice, so it needs no task of its own: what it waits for tells it to go on.
+
+    Args:
+        course: gRPC's coroutine; it has the call served in a task.
+        under_way: holds it until it has ended.
+    """
+
+    __slots__ = ("_course", "_under_way")
+
+    def __init__(self, course: Coroutine[asyncio.Future[Any], None, None], under_way: set[_Rpc]) -> None:
+        self._course = course
+        self._under_way = under_way
+        under_way.add(self)
+
+    def go_on(self, _done: asyncio.Future[Any] | None = None) -> None:
+        """Take the next step."""
+        try:
+            waits_for = self._course.send(None)
+        except StopIteration:
+            self._under_way.discard(self)
+        except BaseException as error:
+            self._under_way.discard(self)
+            if not isinstance(error, grpc.aio.BaseError):
+                raise
+            logger.debug("whether the client has left cannot be seen: %s", error)
+        else:
+            waits_for._asyncio_future_blocking = False  # as a task does that takes up what it is to wait for
+            waits_for.add_done_callback(self.go_on)
+
+
+class _Reply:
+    """A reply in the form of the handler that gRPC expects: neither a function nor a coroutine, and told at once."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: bytes) -> None:
+        self._reply = reply
+
+    def __call__(self, _request: object, _context: object) -> _Reply:
+        return self
+
+    def __await__(self) -> Generator[None, None, bytes]:
+        return self._reply
+        yield
+
+
 async def _finish(state: Any, context: Any, loop: asyncio.AbstractEventLoop, reply: bytes | None) -> None:
     """Put the end of a call on the wire: its reply, if it has one, and the status that the context was given."""
     try:
         if reply is None:
             await cygrpc._finish_handler_with_stream_responses(state, _nothing, None, context, loop)
         else:
-            await cygrpc._finish_handler_with_unary_response(state, _itself, reply, context, None, loop)
+            await cygrpc._finish_handler_with_unary_response(state, _Reply(reply), None, context, None, loop)
     except grpc.aio.BaseError as error:
         logger.debug("a call ended without its client: %s", error)
 
 
 async def _nothing(_request: object, _context: object) -> None:
     """Leave nothing to send but the status."""
-
-
-async def _itself(reply: bytes, _context: object) -> bytes:
-    return reply
 
 
 def pumps_of(methods: int) -> int:
