@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -71,4 +72,10 @@ class AuditRecord(NamedTuple):
 
 def timestamp(unix_seconds: float) -> str:
     """Return a Unix time in ISO 8601, as all lines of a log have it."""
-    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="microseconds")
+    second, microseconds = divmod(round(unix_seconds * 1_000_000), 1_000_000)
+    return f"{_to_the_second(second)}.{microseconds:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=100)
+def _to_the_second(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
-from secure_rpc.audit.record import AuditRecord
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secure_rpc.audit.record import AuditRecord, timestamp
 from secure_rpc.call import Principal
 
 MakeRecord = Callable[..., AuditRecord]
@@ -41,3 +45,10 @@ def test_a_refused_caller_is_recorded_by_its_workload(record: MakeRecord) -> Non
 def test_no_claim_is_written(record: MakeRecord) -> None:
     principal = Principal(subject="alice", claims={"email": "alice@example.org"})
     assert "alice@example.org" not in str(record(principal=principal).as_dict())
+
+
+@given(st.floats(min_value=0, max_value=4e9))
+def test_a_time_is_written_to_the_microsecond(seconds: float) -> None:
+    written = timestamp(seconds)
+    assert abs(datetime.fromisoformat(written) - datetime.fromtimestamp(seconds, UTC)) <= timedelta(microseconds=1)
+    assert len(written) == len("2026-01-01T00:00:00.500000+00:00")
