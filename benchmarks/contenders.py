@@ -30,6 +30,7 @@ class Contender:
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
     whole: bool = False  # whether several processes take calls, and all that it starts are counted
+    counts: bool = True  # whether what it counts can be compared with what was asked
     python: str = ""  # another environment than the service's, by its name
 
 
@@ -74,14 +75,14 @@ class Server:
             )
         line: dict[str, Any] = self._first_line()
         self.target: str = line["address"]
-        self.admin: str = line.get("admin", "")
+        self.admin: str = line.get("admin", "") if contender.counts else ""
         # the process that takes the calls and those that help it; not one that only waits for it to end
-        self._pid = self._process.pid if contender.whole else int(line.get("pid", self._process.pid))
-        self._pids = processes.family(self._pid)
+        self.pid = self._process.pid if contender.whole else int(line.get("pid", self._process.pid))
+        self.pids = processes.family(self.pid)
 
     def look_again(self) -> None:
         """Count the processes that have come meanwhile, too."""
-        self._pids = processes.family(self._pid)
+        self.pids = processes.family(self.pid)
 
     def output(self) -> str:
         """Return what it has said."""
@@ -89,15 +90,15 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of its processes so far, of all their threads, from their own clocks."""
-        return processes.cpu_seconds(self._pids)
+        return processes.cpu_seconds(self.pids)
 
     def memory_bytes(self) -> int:
         """Return what its processes hold in memory."""
-        return processes.resident_bytes(self._pids)
+        return processes.resident_bytes(self.pids)
 
     def keep_to(self, core: int) -> None:
         """Let it, its supervisor included, run on one core alone."""
-        for pid in {self._process.pid, self._pid}:
+        for pid in {self._process.pid, self.pid}:
             for thread in Path("/proc", str(pid), "task").iterdir():
                 os.sched_setaffinity(int(thread.name), {core})
 

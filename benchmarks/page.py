@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import plot, results
 from benchmarks.measurement import TARGETS_HEADER
+from benchmarks.measurements import profile
 from benchmarks.registry import ALL
 from benchmarks.rig import column
 from benchmarks.tables import Figures
@@ -15,16 +16,16 @@ from benchmarks.workspace import HERE
 from tools.bake import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import TypeAlias
 
     from benchmarks.measurement import Measurement, Target
 
     Kept: TypeAlias = Mapping[str, Mapping[str, Any]]
 
-PAGE, PICTURE = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
+PAGE = ROOT / "docs" / "benchmarks.md"
 TEXTS = HERE / "pages"
-PICTURED = "servers"  # the measurement that the picture shows
 
 
 def page(kept: Kept) -> str:
@@ -42,23 +43,30 @@ def targets(kept: Kept) -> list[Target]:
     return sorted(found, key=lambda target: target.number)
 
 
-def picture(kept: Kept) -> str:
+def bars(results: Mapping[str, Any]) -> str:
     """Return the bars of what a call costs in each server."""
-    samples = kept[PICTURED]["results"]["samples"]
-    bars = [(name, statistics.median(column(found, "cpu_us"))) for name, found in samples.items()]
-    return plot.bars("CPU time of the server per call, in microseconds", bars)
+    samples = results["samples"]
+    values = [(name, statistics.median(column(found, "cpu_us"))) for name, found in samples.items()]
+    return plot.bars("CPU time of the server per call, in microseconds", values)
+
+
+PICTURES: dict[str, tuple[Path, Callable[[Mapping[str, Any]], str]]] = {  # by the measurement that they show
+    "servers": (PAGE.with_name("benchmarks.svg"), bars),
+    "profile": (PAGE.with_name("flame.svg"), profile.picture),
+}
 
 
 def write() -> list[str]:
-    """Write the page and its picture; return their names, none where nothing is kept."""
+    """Write the page and its pictures; return their names, none where nothing is kept."""
     kept = results.load()
     if not kept:
         return []
     PAGE.write_text(page(kept), encoding="utf-8")
     written = [PAGE]
-    if PICTURED in kept:
-        PICTURE.write_text(picture(kept), encoding="utf-8")
-        written.append(PICTURE)
+    for name, (file, picture) in PICTURES.items():
+        if name in kept:
+            file.write_text(picture(kept[name]["results"]), encoding="utf-8")
+            written.append(file)
     return [str(file.relative_to(ROOT)) for file in written]
 
 

@@ -13,6 +13,7 @@ from benchmarks.measurements import (
     parts,
     peers,
     principals,
+    profile,
     quota,
     refused,
     rotation,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ALL: tuple[Measurement, ...] = (
     servers.SERVERS,
+    profile.PROFILE,
     peers.PEERS,
     refused.REFUSED,
     methods.METHODS,

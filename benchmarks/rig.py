@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import load
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 0.5  # after each run: what was put off is done, and counted
 FIRST_CALLS = 2000
+ROUNDS_A_GENERATION = 3  # of the same processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,22 @@ def in_turns(rigs: Sequence[Rig], setting: Setting) -> Results:
             with setting.status(f"round {number + 1} of {setting.rounds}: {rig.name}"):
                 rig.samples.append(rig.measure(setting.workspace))
     return {rig.name: [asdict(sample) for sample in rig.samples] for rig in rigs}
+
+
+def in_generations(contenders: Sequence[Contender], setting: Setting) -> Results:
+    """Return the same of servers that are started anew every few rounds.
+
+    Two processes of one program differ by some per cent for as long as they live: by where their memory lies, say.
+    """
+    found: dict[str, list[Any]] = {contender.name: [] for contender in contenders}
+    left = setting.rounds
+    while left > 0:
+        rounds = min(ROUNDS_A_GENERATION, left)
+        with all_running(contenders, setting.workspace) as rigs:
+            for name, samples in in_turns(rigs, replace(setting, rounds=rounds)).items():
+                found[name] += samples
+        left -= rounds
+    return found
 
 
 def turned(items: Sequence[Any], by: int) -> list[Any]:

@@ -27,6 +27,7 @@ UNWATCHED = Contender(
     "unwatched",
     "the full chain without telemetry and audit",
     ("benchmarks.servers.unwatched_command", "serve", "--config", CONFIG.format("unwatched")),
+    counts=False,
 )
 TRACED = Contender(
     "traced 1 %",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -11,6 +12,7 @@ from benchmarks.contenders import ALL as CONTENDERS
 from benchmarks.figures import Estimate
 from benchmarks.measurement import console
 from benchmarks.measurements import latency, parts
+from benchmarks.measurements import profile as measured
 from benchmarks.measurements.peers import ALL as PEERS
 from benchmarks.registry import ALL, BY_NAME
 from benchmarks.workspace import HERE
@@ -115,7 +117,22 @@ def start(files: float = 1.0, setup: float = 30.0) -> dict[str, Any]:
     return {"files_seconds": [files] * 3, "parts_seconds": {"make setup": setup, "start of the server": 3.0}}
 
 
+def profile() -> dict[str, Any]:
+    """Return 100 samples of the thread that serves: a quarter of them of the writer of audit records."""
+    outer = ["Chain.answering.<locals>.answer (secure_rpc/chain.py)", "Batch._take (secure_rpc/batching.py)"]
+    return {
+        "threads": {"serves: the event loop": 200.0, "all others": 50.0},
+        "stacks": [
+            [[], 40],
+            [[outer[0]], 5],
+            [[outer[0], "_finish (secure_rpc/serving.py)"], 30],
+            [[outer[1], "ChainLog._encode (secure_rpc/audit/chain_log.py)", "dumps (orjson/__init__.py)"], 25],
+        ],
+    }
+
+
 MADE: dict[str, Any] = {
+    "profile": profile,
     "peers": peers,
     "quota": quota,
     "rotation": rotation,
@@ -154,6 +171,12 @@ def test_the_page_has_a_place_for_all_that_is_measured() -> None:
     assert "<<" not in made
     for shown in (
         "| ES256 | 2 |",
+        "| serves: the event loop | 200.0 | 80% |",
+        "| event loop, and gRPC's events on it | 80.0 | 40% |",
+        "| gRPC: the reply is encrypted and sent | 60.0 | 30% |",
+        "| audit | 50.0 | 25% |",
+        "| the chain | 10.0 | 5% |",
+        "(100\nsamples)",
         "| x | 1.0 / 1.0 | 1.0 / 1.0 | 1.5 |",
         "regorus (not in the registry)",
         "pycasbin 1.2.3",
@@ -170,6 +193,33 @@ def test_the_page_has_a_place_for_all_that_is_measured() -> None:
         assert shown in made
     lines = [line for line in made.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in lines)
+
+
+def test_the_flame_picture_shows_each_function_as_wide_as_its_share() -> None:
+    found = ET.fromstring(measured.picture(profile()))  # noqa: S314  # our own
+    boxes = {
+        group[0].text: (float(group[1].get("x", "")), float(group[1].get("width", "")), group[1].get("class"))
+        for group in found.iter("{http://www.w3.org/2000/svg}g")
+    }
+    outer = "Chain.answering.<locals>.answer (secure_rpc/chain.py)"
+    assert boxes["the event loop: 100.0%"] == (0, 999.5, "library")
+    assert boxes[f"{outer}: 35.0%"] == (0, 349.5, "ours")
+    assert boxes["_finish (secure_rpc/serving.py): 30.0%"] == (0, 299.5, "ours")
+    assert boxes["dumps (orjson/__init__.py): 25.0%"] == (350, 249.5, "library")
+
+
+def test_what_the_sampler_writes_is_read(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.write_text(
+        "thread (7): MainThread;main (a.py:1);Runner.run (asyncio/runners.py:118);answer (secure_rpc/chain.py:1) 2\n"
+        "thread (7): MainThread;main (a.py:1);Runner.run (asyncio/runners.py:118);answer (secure_rpc/chain.py:9) 3\n"
+        "thread (7): MainThread 1\n"
+        "thread (8): audit_0;_worker (concurrent/futures/thread.py:83) 4\n",
+        encoding="utf-8",
+    )
+    names, stacks = measured.read(raw)
+    assert names == {7: "MainThread", 8: "audit_0"}
+    assert stacks == [[["answer (secure_rpc/chain.py)"], 5], [[], 1]]
 
 
 def test_each_measurement_has_a_section_and_a_name_of_its_own() -> None:

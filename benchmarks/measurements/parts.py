@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import (
@@ -18,7 +17,7 @@ from benchmarks import (
 from benchmarks.contenders import OURS
 from benchmarks.figures import Estimate, ratios
 from benchmarks.measurement import Measurement, Results, Setting, Target
-from benchmarks.rig import in_turns, running
+from benchmarks.rig import in_generations, running
 from benchmarks.tables import Figures
 from benchmarks.workspace import HERE, run
 from tools.bake import ROOT
@@ -121,14 +120,9 @@ def _store_tables(results: Mapping[str, Any]) -> dict[str, Figures]:
 
 
 def _telemetry(setting: Setting) -> Results:
-    workspace = setting.workspace
-    with ExitStack() as stack:
-        telemetry.write_settings(workspace, stack.enter_context(telemetry.collector()))
-        rigs = [stack.enter_context(running(server, workspace)) for server in telemetry.ALL]
-        for rig in rigs:
-            if rig.server.contender is telemetry.UNWATCHED:
-                rig.server.admin = ""  # it counts nothing that could be compared
-        samples = in_turns(rigs, setting)
+    with telemetry.collector() as endpoint:
+        telemetry.write_settings(setting.workspace, endpoint)
+        samples = in_generations(telemetry.ALL, setting)
     return {"samples": samples, "stages": _told(setting, "telemetry_stages")}
 
 
