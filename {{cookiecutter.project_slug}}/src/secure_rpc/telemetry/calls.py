@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from typing import NamedTuple
 
 import grpc
-import structlog
 
 from secure_rpc.batching import Batch
 from secure_rpc.call import Method, Principal
 from secure_rpc.telemetry.call_metrics import MTLS_REASONS
+from secure_rpc.telemetry.logging import Line, log_together
 from secure_rpc.telemetry.metrics import Metrics
 
 SERVER_FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 
-_log = structlog.get_logger("secure_rpc.calls")
+LOGGER = "secure_rpc.calls"
 
 
 class CallRecord(NamedTuple):
@@ -60,27 +61,30 @@ class CallReporter:
         self.flush = self._batch.flush
 
     def _report(self, records: list[CallRecord]) -> None:
-        for record in records:
-            counted = self._of(record.method)
-            counted.ended(record.code, record.duration_seconds, record.trace_id if record.is_traced else "")
-            if record.code is grpc.StatusCode.OK:
-                if self._allowed_sample < 1.0 and self._chance() >= self._allowed_sample:
-                    continue
-            else:
-                counted.refused(record.code, record.reason, ended_by_auth=record.ended_by_auth)
-                if record.reason.startswith(MTLS_REASONS):
-                    self._certificate_refused(record.reason)
-            _log_call(record)
+        lines = [_line(record) for record in records if self._is_logged(record)]
+        if lines:
+            log_together(LOGGER, lines)
+
+    def _is_logged(self, record: CallRecord) -> bool:
+        """Count a call, and tell whether a line is to tell of it."""
+        counted = self._of(record.method)
+        counted.ended(record.code, record.duration_seconds, record.trace_id if record.is_traced else "")
+        if record.code is grpc.StatusCode.OK:
+            return self._allowed_sample >= 1.0 or self._chance() < self._allowed_sample
+        counted.refused(record.code, record.reason, ended_by_auth=record.ended_by_auth)
+        if record.reason.startswith(MTLS_REASONS):
+            self._certificate_refused(record.reason)
+        return True
 
 
-def _log_call(record: CallRecord) -> None:
-    principal = record.principal or Principal()
+def _line(record: CallRecord) -> Line:
+    level = logging.ERROR if record.code in SERVER_FAULTS else logging.WARNING
     fields = {
         "method": record.path,
         "kind": record.method.kind,
         "code": record.code.name,
         "reason": record.reason,
-        "principal": principal.name,
+        "principal": record.principal.name if record.principal is not None else "",
         "workload": record.workload,
         "tenant": record.tenant,
         "rule": record.rule,
@@ -89,9 +93,4 @@ def _log_call(record: CallRecord) -> None:
         "trace_id": record.trace_id,
         "latency_ms": round(record.duration_seconds * 1000, 3),
     }
-    if record.code is grpc.StatusCode.OK:
-        _log.info("call", **fields)
-    elif record.code in SERVER_FAULTS:
-        _log.error("call", **fields)
-    else:
-        _log.warning("call", **fields)
+    return Line(logging.INFO if record.code is grpc.StatusCode.OK else level, "call", fields)

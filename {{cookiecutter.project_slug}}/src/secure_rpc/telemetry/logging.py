@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import orjson
 import structlog
@@ -19,6 +19,7 @@ from secure_rpc.telemetry.redaction import REDACTED, is_secret, scrub, without_s
 SCHEMA = Path(__file__).with_name("log.schema.json")  # of a line in JSON
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 class LogFormat(Enum):
@@ -37,6 +38,7 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
         fields: what each line says of its origin: service, cluster, deployment.
         stream: where the lines go.
     """
+    global _together  # noqa: PLW0603  # as the standard library's logging: one for the process
     constant = {key: value for key, value in fields.items() if value}
 
     def add_origin(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -45,7 +47,7 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
         structlog.processors.StackInfoRenderer(),
         redact,
     ]
@@ -64,6 +66,7 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    _together = _Together(handler, constant) if log_format is LogFormat.JSON else None
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
     # what no line of ours shows, and each would pay for: thread, process and place (Logging HOWTO, "Optimization")
@@ -76,6 +79,69 @@ def configure(log_format: LogFormat, level: str, fields: Mapping[str, str], stre
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class Line(NamedTuple):
+    """A line that is to be logged."""
+
+    level: int  # of the standard library's, such as logging.WARNING
+    event: str
+    fields: dict[str, Any]
+
+
+def log_together(name: str, lines: Sequence[Line]) -> None:
+    """Log lines of one logger that come together, each as structlog would: at a fraction of the cost where it can be.
+
+    Args:
+        name: of the logger.
+        lines: in order.
+    """
+    if _together is not None and _together.is_alone(name):
+        _together.write(name, lines)
+        return
+    logger = structlog.get_logger(name)
+    for level, event, fields in lines:
+        logger.log(level, event, **fields)
+
+
+class _Together:
+    """Makes lines of JSON without the steps that a line takes that may come from anybody, and writes them at once.
+
+    Args:
+        handler: that writes all other lines.
+        constant: what each line says of its origin.
+    """
+
+    def __init__(self, handler: logging.StreamHandler[TextIO], constant: Mapping[str, str]) -> None:
+        self._handler = handler
+        self._constant = constant
+
+    def is_alone(self, name: str) -> bool:
+        """Tell whether nobody but our handler would be told of a line of that logger."""
+        logger = logging.getLogger(name)
+        return [self._handler] == logging.getLogger().handlers and not logger.handlers and not logger.filters
+
+    def write(self, name: str, lines: Sequence[Line]) -> None:
+        """Write those of the lines that are to be logged."""
+        logger = logging.getLogger(name)
+        text = "".join(self._text(line) for line in lines if logger.isEnabledFor(line.level))
+        handler = self._handler
+        handler.acquire()
+        try:
+            handler.stream.write(text)
+            handler.flush()
+        except Exception:  # noqa: BLE001  # as for each handler, what becomes of a line that cannot be written is logging's matter
+            handler.handleError(logging.makeLogRecord({"name": name, "msg": "%d lines", "args": (len(lines),)}))
+        finally:
+            handler.release()
+
+    def _text(self, line: Line) -> str:
+        level = logging.getLevelName(line.level).lower()
+        event = redact(None, "", {**self._constant, **line.fields, "event": line.event, "level": level})
+        return scrub(_to_json(_stamp(None, "", event))) + "\n"
+
+
+_together: _Together | None = None
 
 
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

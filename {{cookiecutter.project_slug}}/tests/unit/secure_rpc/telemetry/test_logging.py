@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import orjson
 import pytest
 import structlog
 
-from secure_rpc.telemetry.logging import LogFormat, configure
+from secure_rpc.telemetry.logging import Line, LogFormat, configure, log_together
 from secure_rpc.telemetry.redaction import REDACTED, SECRET_KEYS
 
 from support.logs import ORIGIN, lines_of
@@ -123,3 +125,69 @@ def test_people_get_text_without_colours_where_there_is_no_terminal() -> None:
 def test_configuring_twice_does_not_double_the_lines() -> None:
     configure(LogFormat.JSON, "info", ORIGIN, io.StringIO())
     assert len(lines_of(lambda: logging.getLogger("a").info("once"))) == 1
+
+
+# --- lines that come together ------------------------------------------------------------------------------------
+
+TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln"  # noqa: S105  # looks like one
+TOGETHER = [
+    Line(logging.INFO, "call", {"method": "/a.B/C", "reason": "", "latency_ms": 1.5}),
+    Line(logging.WARNING, "call", {"method": f"/a.B/{TOKEN}", "token": "t", "deep": {"password": "p"}}),
+    Line(logging.ERROR, "call", {"method": "/a.B/\ud800", "huge": 2**70}),
+]
+
+
+def one_by_one(lines: list[Line]) -> None:
+    for level, event, fields in lines:
+        structlog.get_logger("calls").log(level, event, **fields)
+
+
+def without_time(text: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(datetime.fromisoformat(line.pop("timestamp")) for line in lines)
+    return lines
+
+
+@pytest.mark.parametrize("level", ["debug", "warning", "error"])
+def test_lines_that_come_together_are_what_they_would_be_alone(level: str) -> None:
+    alone, together = io.StringIO(), io.StringIO()
+    configure(LogFormat.JSON, level, {"service": "things", "cluster": "c"}, alone)
+    one_by_one(TOGETHER)
+    configure(LogFormat.JSON, level, {"service": "things", "cluster": "c"}, together)
+    log_together("calls", TOGETHER)
+    assert without_time(together.getvalue()) == without_time(alone.getvalue()) != []
+    assert [list(line) for line in map(json.loads, together.getvalue().splitlines())] == [
+        list(line) for line in map(json.loads, alone.getvalue().splitlines())
+    ]
+    assert TOKEN not in together.getvalue()
+
+
+@pytest.mark.parametrize("name", ["calls", None])
+def test_whoever_listens_to_logs_hears_of_lines_that_come_together(name: str | None) -> None:
+    heard: list[logging.LogRecord] = []
+    stream = io.StringIO()
+    configure(LogFormat.JSON, "info", {}, stream)
+    listener = logging.NullHandler()
+    listener.handle = heard.append  # type: ignore[assignment,method-assign]
+    logging.getLogger(name).addHandler(listener)
+    try:
+        log_together("calls", TOGETHER)
+    finally:
+        logging.getLogger(name).removeHandler(listener)
+    assert len(heard) == len(TOGETHER) == len(stream.getvalue().splitlines())
+
+
+def test_people_get_lines_that_come_together_as_text() -> None:
+    stream = io.StringIO()
+    configure(LogFormat.CONSOLE, "info", {}, stream)
+    log_together("calls", TOGETHER[:1])
+    assert "/a.B/C" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+def test_lines_that_cannot_be_written_end_no_call(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    configure(LogFormat.JSON, "info", {}, stream)
+    stream.close()
+    log_together("calls", TOGETHER)
+    assert "Logging error" in capsys.readouterr().err
