@@ -70,7 +70,7 @@ class Unverified:
     claims: dict[str, Any]
 
 
-@lru_cache(maxsize=1)  # one that is refused is looked at once more, for whose it is; nobody changes what is given
+@lru_cache(maxsize=16)  # what is refused is looked at again, for whose it is, and often shown again; nobody changes it
 def take_apart(text: str) -> Unverified | None:
     """Return a JWT's parts, None where the text is no JWT at all.
 

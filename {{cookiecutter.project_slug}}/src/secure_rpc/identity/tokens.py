@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import jwt
 
 from secure_rpc import errors
 from secure_rpc.configuration import ConfigurationError
@@ -20,6 +23,42 @@ from secure_rpc.identity.token import Token, refused
 FILE_REFRESH_SECONDS = 5.0  # a file costs nothing to look at
 FILE_INTERVAL_SECONDS = 1.0
 UNKNOWN_ISSUER = "unknown"
+MAX_FORGERIES = 1000
+
+
+class Forgeries:
+    """Remember tokens whose signature does not fit a key: it never will, and who shows one mostly shows it again.
+
+    Args:
+        size: how many; the one not shown for longest goes first.
+    """
+
+    def __init__(self, size: int = MAX_FORGERIES) -> None:
+        self._size = size
+        self._keys: dict[bytes, jwt.PyJWK] = {}  # by the token's digest; least recently shown first
+
+    def holds(self, text: str, key: jwt.PyJWK) -> bool:
+        """Tell whether the token was tried with that very key."""
+        digest = _digest(text)
+        tried = self._keys.pop(digest, None)
+        if tried is not key:
+            return False
+        self._keys[digest] = key
+        return True
+
+    def add(self, text: str, key: jwt.PyJWK) -> None:
+        """Remember a token that is not signed by the key."""
+        if len(self._keys) >= self._size:
+            del self._keys[next(iter(self._keys))]
+        self._keys[_digest(text)] = key
+
+    def __len__(self) -> int:
+        """Return how many are remembered."""
+        return len(self._keys)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 class TokenVerifier:
@@ -44,6 +83,7 @@ class TokenVerifier:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         if len(self._issuers) != len(issuers):
             raise ConfigurationError("authentication.issuers: one name stands twice; keep one of the two")
+        self._forgeries = Forgeries()
         self._fetchers: list[Fetcher] = []
         self.stores: dict[str, KeyStore] = {}
         self.introspectors: dict[str, Introspector] = {}
@@ -80,7 +120,14 @@ class TokenVerifier:
             raise errors.Unavailable("the issuer's keys cannot be had", reason="TOKEN_KEYS_UNAVAILABLE") from error
         if key is None:
             raise refused("TOKEN_KEY_UNKNOWN")
-        token = tokens.verify(taken, issuer, key)
+        if self._forgeries.holds(text, key):
+            raise refused("TOKEN_SIGNATURE_WRONG")
+        try:
+            token = tokens.verify(taken, issuer, key)
+        except errors.StatusError as error:
+            if error.reason == "TOKEN_SIGNATURE_WRONG":
+                self._forgeries.add(text, key)
+            raise
         return replace(token, recheck_at_seconds=time.time() + store.usable_seconds)
 
     def issuer_of(self, text: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
+import orjson
 import pytest
 from starlette.responses import Response
 
@@ -14,7 +16,7 @@ from secure_rpc import errors
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.issuer import Caller, TokenIssuer
 from secure_rpc.identity.issuer import Claims, Fetch, Introspection, Issuer, Keys
-from secure_rpc.identity.tokens import TokenVerifier
+from secure_rpc.identity.tokens import Forgeries, TokenVerifier
 
 from support.clocks import Clock, until
 from support.https import HttpsServer, Seen, json_of
@@ -108,6 +110,53 @@ def test_a_file_of_keys_that_would_not_do_is_told_at_the_start(tmp_path: Path, c
     told = "jwks.json: cannot be read" if content is None else "cannot be read as a JWKS"
     with pytest.raises(ConfigurationError, match=told):
         TokenVerifier((rules,))
+
+
+# --- forgeries -------------------------------------------------------------------------------------------------
+
+
+async def test_a_forged_token_is_refused_each_time_it_is_shown_and_verified_once(
+    make: Make, rules: Issuer, issuer: TokenIssuer, other: TokenIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = make(rules)
+    forged = other.sign({**_claims(other), "iss": issuer.issuer}, kid=issuer.key_id)
+    tried: list[str] = []
+    decode = jwt.decode
+
+    def counting(token: str, *arguments: Any, **said: Any) -> Any:
+        tried.append(token)
+        return decode(token, *arguments, **said)
+
+    monkeypatch.setattr(jwt, "decode", counting)
+    for _ in range(3):
+        assert await reason(verifier, forged) == "TOKEN_SIGNATURE_WRONG"
+    assert tried == [forged]
+    assert (await verifier.verify(issuer.token(ALICE))).subject == "alice"
+
+
+async def test_a_token_is_believed_once_its_issuer_has_the_key_that_signed_it(
+    make: Make, other: TokenIssuer, tmp_path: Path, clock: Clock
+) -> None:
+    verifier = make(by_file(other, tmp_path))
+    [store] = verifier.stores.values()
+    store._clock = clock
+    new = TokenIssuer(other.issuer, other.audience)
+    early = new.sign({**_claims(other), "iss": other.issuer}, kid=other.key_id)
+    assert await reason(verifier, early) == await reason(verifier, early) == "TOKEN_SIGNATURE_WRONG"
+    [key] = new.jwks()["keys"]
+    store.take(orjson.dumps({"keys": [{**key, "kid": other.key_id}]}))
+    assert (await verifier.verify(early)).subject == "alice"
+
+
+def test_only_so_many_forgeries_are_remembered_those_shown_last() -> None:
+    key: Any = object()
+    forgeries = Forgeries(size=3)
+    for number in range(10):
+        forgeries.add(str(number), key)
+        assert forgeries.holds("0", key)  # it is shown again and again
+    assert len(forgeries) == 3
+    assert [number for number in range(10) if forgeries.holds(str(number), key)] == [0, 8, 9]
+    assert not forgeries.holds("9", object())  # type: ignore[arg-type]  # another key
 
 
 # --- keys that change ------------------------------------------------------------------------------------------
