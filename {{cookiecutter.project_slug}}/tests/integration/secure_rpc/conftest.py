@@ -1,4 +1,4 @@
-"""The server with the probe behind the service's chain, for one test."""
+"""The server with the probe behind the service's chain, for one test, and certificates for those without it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from secure_rpc.platform import Application
 
+from support.certificates import Certificates, issue
 from support.target import Target, run_target
 
 
@@ -16,3 +17,8 @@ from support.target import Target, run_target
 async def target(application: Application, tmp_path: Path) -> AsyncIterator[Target]:
     async with run_target(application, tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return issue(tmp_path_factory.mktemp("certificates"))

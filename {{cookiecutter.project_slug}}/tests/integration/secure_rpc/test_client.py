@@ -20,7 +20,7 @@ from secure_rpc.server import channel_arguments
 from secure_rpc.settings import Limits
 
 from probe.v1 import probe_pb2 as pb
-from support.certificates import Certificates, issue
+from support.certificates import Certificates
 from support.probe import Servicer
 from support.world import World, ending
 
@@ -51,11 +51,6 @@ class Backend(grpc.GenericRpcHandler):
         self.begun.set()
         yield self.name.encode()
         await asyncio.sleep(60)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return issue(tmp_path_factory.mktemp("certificates"))
 
 
 class Backends:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from secure_rpc.identity.certificate import NameKind
 from secure_rpc.identity.principal import Credential
 from secure_rpc.settings import PREFIX, Authentication, load
 
+pytestmark = pytest.mark.usefixtures("no_settings_around")
+
 ISSUER: dict[str, Any] = {"issuer": "https://i.example", "jwks_file": "jwks.json", "audiences": ["orders"]}
 SOUND: dict[str, Any] = {
     "service": {"name": "orders"},
@@ -24,12 +25,6 @@ SOUND: dict[str, Any] = {
     "audit": {"file": "audit.log"},
 }
 EXCHANGE = {"issuer": "https://internal.example", "key_file": "internal.key", "audiences": ["invoices"]}
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
-        monkeypatch.delenv(name)
 
 
 def read(folder: Path, said: dict[str, Any]) -> Authentication:
