@@ -1,4 +1,4 @@
-"""The serving loop: one pump a method, in place of grpc.aio's single loop over all of them.
+"""The serving loop: pumps for each method, in place of grpc.aio's single loop over all of them.
 
 grpc.aio 1.85 decodes the path of every call in its one serving loop. A path that is not UTF-8 raises there and ends the
 whole server, before any code of ours has run; and with registered methods each call costs O(number of methods).
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,7 +26,7 @@ UNKNOWN_METHOD = "/unknown"
 # With one pump, calls would wait in gRPC's core while our loop has little to do: unseen by the load limit, unrefused,
 # first come first served, so that a caller who floods makes all others wait
 MAX_PUMPS = 32  # of a method
-ALL_PUMPS = 512
+ALL_PUMPS = 512  # besides one for each method
 _UNLIMITED = False  # whether too many calls are under way: the load-limit stage sees to that
 _NEEDED = (
     "_ServicerContext",
@@ -74,6 +74,26 @@ class _Resolver:
         return self._handler.service(handler_call_details)
 
 
+class _Pumps:
+    """Those of one method: as many as it has calls under way, within bounds.
+
+    Args:
+        take: returns when gRPC's core hands over a call.
+    """
+
+    __slots__ = ("begin", "count", "take", "under_way")
+
+    def __init__(self, take: Callable[[], Awaitable[Any]]) -> None:
+        self.take = take
+        self.begin: Callable[[Any], None] = lambda _state: None
+        self.count = 0
+        self.under_way: set[object] = set()  # what serves a call; asyncio itself keeps only weak references
+
+    def are_too_few(self) -> bool:
+        """Tell whether calls may be waiting in gRPC's core."""
+        return self.count < len(self.under_way) and self.count < MAX_PUMPS
+
+
 class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped at run time
     def __init__(
         self,
@@ -81,33 +101,43 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         handler: grpc.GenericRpcHandler,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         options: Sequence[tuple[str, Any]],
-        pumps: int,
     ) -> None:
         super().__init__(loop, None, [handler], interceptors, options, None)
+        self._spare = ALL_PUMPS
         self._handler = handler
         self._event_loop = loop
         self._outer = tuple(interceptors)
-        self._pumps = pumps
-        self._tasks: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references
-        self._under_way: set[_Rpc] = set()
+        self._pumping: set[object] = set()
+        self.pumps: list[_Pumps] = []
 
     def _make_request_call_future(self, path: bytes | None) -> asyncio.Future[None]:
         """Start a method's pumps; what grpc's own loop gets to wait for completes only at shutdown."""
         ended: asyncio.Future[None] = self._event_loop.create_future()
-        for _ in range(self._pumps):
-            self._start(self._pump(path, ended))
+        name = UNKNOWN_METHOD if path is None else path.decode()
+        take = self._request_call if path is None else partial(self._request_registered_call, path)
+        pumps = _Pumps(take)
+        pumps.begin = self._beginning(name, pumps.under_way)
+        self.pumps.append(pumps)
+        self._add(pumps, ended)
         return ended
 
-    async def _pump(self, path: bytes | None, ended: asyncio.Future[None]) -> None:
+    def _add(self, pumps: _Pumps, ended: asyncio.Future[None]) -> None:
+        pumps.count += 1
+        self._start(self._pump(pumps, ended), self._pumping)
+
+    async def _pump(self, pumps: _Pumps, ended: asyncio.Future[None]) -> None:
         try:
-            begin = self._beginning(UNKNOWN_METHOD if path is None else path.decode())
             while True:
-                begin(await (self._request_call() if path is None else self._request_registered_call(path)))
+                state = await pumps.take()
+                pumps.begin(state)
+                if self._spare and pumps.are_too_few():
+                    self._spare -= 1
+                    self._add(pumps, ended)
         except Exception as error:  # noqa: BLE001  # a _RequestCallError when shutdown begins; anything else ends the server, loudly
             if not ended.done():  # grpc's loop cancels the others' as soon as one has ended
                 ended.set_exception(error)
 
-    def _beginning(self, name: str) -> Callable[[Any], None]:
+    def _beginning(self, name: str, under_way: set[object]) -> Callable[[Any], None]:
         """Return what begins each call of a method, as gRPC's core has handed it over."""
         loop, outer = self._event_loop, self._outer
         if outer or not isinstance(self._handler, Answering):
@@ -115,10 +145,10 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
 
             def begin(state: Any) -> None:
                 rpc = cygrpc._handle_rpc(name, resolver, outer, state, loop, _UNLIMITED)
-                self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name))
+                self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name), under_way)
 
             return begin
-        answer, under_way = self._handler.answering(name), self._under_way
+        answer = self._handler.answering(name)
 
         def begin_directly(state: Any) -> None:
             context = cygrpc._ServicerContext(state, None, None, loop)
@@ -127,10 +157,10 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
 
         return begin_directly
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], keep: set[object]) -> None:
         task = self._event_loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        keep.add(task)
+        task.add_done_callback(keep.discard)
 
 
 class _Rpc:
@@ -145,7 +175,7 @@ class _Rpc:
 
     __slots__ = ("_course", "_under_way")
 
-    def __init__(self, course: Coroutine[asyncio.Future[Any], None, None], under_way: set[_Rpc]) -> None:
+    def __init__(self, course: Coroutine[asyncio.Future[Any], None, None], under_way: set[object]) -> None:
         self._course = course
         self._under_way = under_way
         under_way.add(self)
@@ -197,11 +227,6 @@ async def _nothing(_request: object, _context: object) -> None:
     """Leave nothing to send but the status."""
 
 
-def pumps_of(methods: int) -> int:
-    """Return how many calls of a method can be taken up in one turn of the loop."""
-    return max(1, min(MAX_PUMPS, ALL_PUMPS // max(methods, 1)))
-
-
 def pumped_server(
     handler: grpc.GenericRpcHandler,
     paths: Iterable[str],
@@ -220,6 +245,6 @@ def pumped_server(
     server: Any = grpc.aio.server(options=options)
     arguments = grpc_aio_server._augment_channel_arguments(tuple(options), None)
     methods = dict.fromkeys(paths)
-    server._server = _PumpedServer(server._loop, handler, interceptors, arguments, pumps_of(len(methods)))
+    server._server = _PumpedServer(server._loop, handler, interceptors, arguments)
     server._server.add_registered_method_handlers(methods)
     return server  # type: ignore[no-any-return]

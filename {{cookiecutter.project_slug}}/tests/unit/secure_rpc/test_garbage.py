@@ -105,7 +105,7 @@ async def ended(world: World) -> None:
     """Return when gRPC has let go of all calls."""
     for _ in range(5000):
         await asyncio.sleep(0.001)
-        if not world.server._server._under_way:  # type: ignore[attr-defined]
+        if not any(pumps.under_way for pumps in world.server._server.pumps):  # type: ignore[attr-defined]
             return
     raise AssertionError("gRPC holds a call that has ended")
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import pytest
 from grpc._cython import cygrpc
 
 from secure_rpc import serving
-from secure_rpc.serving import UNKNOWN_METHOD, is_supported, pumped_server
+from secure_rpc.serving import MAX_PUMPS, UNKNOWN_METHOD, is_supported, pumped_server
 
 from probe.v1 import probe_pb2 as pb
 from support import certificates, http2
@@ -162,10 +163,12 @@ async def serving_echo(methods: int = 2) -> AsyncIterator[Serving]:
     server = pumped_server(handler, [f"/a/{number}" for number in range(methods)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Serving(server, channel, handler.begun, handler.proceed)
-    async with asyncio.timeout(10):
-        await server.stop(None)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Serving(server, channel, handler.begun, handler.proceed)
+    finally:
+        async with asyncio.timeout(10):
+            await server.stop(None)
 
 
 def call(channel: grpc.aio.Channel, path: str) -> Any:
@@ -188,6 +191,31 @@ async def test_calls_that_wait_hold_up_no_others_of_their_method() -> None:
             await world.begun.acquire()
         world.proceed.set()
         assert await asyncio.gather(*calls) == [b"/a/0"] * 50
+
+
+async def test_a_method_gets_as_many_pumps_as_it_has_calls_and_others_keep_theirs() -> None:
+    async with serving_echo(methods=3) as world:
+        pumps = {each.take.args: each for each in world.server._server.pumps if isinstance(each.take, partial)}  # type: ignore[attr-defined]
+        for expected in (1, 10, MAX_PUMPS, MAX_PUMPS):
+            calls = [call(world.channel, "/a/1") for _ in range(2 * expected)]
+            for _ in calls:
+                await world.begun.acquire()
+            assert pumps[b"/a/1",].count == min(2 * expected, MAX_PUMPS)
+            world.proceed.set()
+            await asyncio.gather(*calls)
+            world.proceed.clear()
+        assert [pumps[path,].count for path in (b"/a/0", b"/a/2")] == [1, 1]
+
+
+async def test_all_methods_together_have_no_more_pumps_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "ALL_PUMPS", 5)
+    async with serving_echo(methods=3) as world:
+        calls = [call(world.channel, f"/a/{number % 3}") for number in range(60)]
+        for _ in calls:
+            await world.begun.acquire()
+        assert sum(each.count for each in world.server._server.pumps) == 4 + 5  # type: ignore[attr-defined]
+        world.proceed.set()
+        await asyncio.gather(*calls)
 
 
 async def test_who_keeps_contexts_keeps_no_streams_open() -> None:
