@@ -119,12 +119,18 @@ class _Together:
     def is_alone(self, name: str) -> bool:
         """Tell whether nobody but our handler would be told of a line of that logger."""
         logger = logging.getLogger(name)
-        return [self._handler] == logging.getLogger().handlers and not logger.handlers and not logger.filters
+        while logger.parent is not None:
+            if logger.handlers or logger.filters or not logger.propagate:
+                return False
+            logger = logger.parent
+        return logger.handlers == [self._handler] and not self._handler.filters
 
     def write(self, name: str, lines: Sequence[Line]) -> None:
         """Write those of the lines that are to be logged."""
         logger = logging.getLogger(name)
         text = "".join(self._text(line) for line in lines if logger.isEnabledFor(line.level))
+        if not text:
+            return
         handler = self._handler
         handler.acquire()
         try:

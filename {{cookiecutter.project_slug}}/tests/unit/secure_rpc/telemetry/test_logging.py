@@ -162,7 +162,7 @@ def test_lines_that_come_together_are_what_they_would_be_alone(level: str) -> No
     assert TOKEN not in together.getvalue()
 
 
-@pytest.mark.parametrize("name", ["calls", None])
+@pytest.mark.parametrize("name", ["a.calls", "a", None])
 def test_whoever_listens_to_logs_hears_of_lines_that_come_together(name: str | None) -> None:
     heard: list[logging.LogRecord] = []
     stream = io.StringIO()
@@ -171,10 +171,22 @@ def test_whoever_listens_to_logs_hears_of_lines_that_come_together(name: str | N
     listener.handle = heard.append  # type: ignore[assignment,method-assign]
     logging.getLogger(name).addHandler(listener)
     try:
-        log_together("calls", TOGETHER)
+        log_together("a.calls", TOGETHER)
     finally:
         logging.getLogger(name).removeHandler(listener)
     assert len(heard) == len(TOGETHER) == len(stream.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("name", ["a.calls", "a"])
+def test_lines_that_come_together_are_not_written_where_logging_is_told_so(name: str) -> None:
+    stream = io.StringIO()
+    configure(LogFormat.JSON, "info", {}, stream)
+    logging.getLogger(name).propagate = False
+    try:
+        log_together("a.calls", TOGETHER)
+    finally:
+        logging.getLogger(name).propagate = True
+    assert stream.getvalue() == ""
 
 
 def test_people_get_lines_that_come_together_as_text() -> None:
