@@ -102,7 +102,12 @@ docs-serve: docs ## show it on loopback: http://127.0.0.1:8000
 # --- check -------------------------------------------------------------------------------------------------
 
 test: $(VENV)/.stamp ## all tests, those of generated services among them; a part: make test ARGS='-m "not slow"'
+ifeq ($(strip $(ARGS)),)
+	@$(WITH_TOOLS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	@$(WITH_TOOLS) $(BIN)/python -m pytest -m alone
+else
 	@$(WITH_TOOLS) $(BIN)/python -m pytest $(ARGS)
+endif
 
 lint: build/platform.stamp ## formatter, linters and types of this repository, and of the platform where it stands
 	@$(RUFF) format --check -q $(OWN) && $(RUFF) check -q $(OWN)

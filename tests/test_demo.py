@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TIMES = 3  # what is shown must not depend on which of two messages comes first
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_four_callers_are_allowed_and_refused_as_shown_and_each_refusal_has_its_reason(make: Make) -> None:
     assert "\nmake demo " in (ROOT / "README.md").read_text(encoding="utf-8")

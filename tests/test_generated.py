@@ -38,6 +38,7 @@ def repository(
     return made
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["lint", "test"])
 def test_it_passes_its_own_checks_and_is_left_as_it_was(

@@ -118,6 +118,7 @@ def reader(terminal: Terminal, address: str) -> Iterator[Reader]:
         started.service.interrupt()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_who_does_what_the_tutorial_says_sees_what_it_says(reader: Reader) -> None:
     done: Counter[str] = Counter()
