@@ -38,6 +38,12 @@ def ended(outcome: Outcome, code: str, reason: str = "") -> Outcome | None:
     return outcome if (outcome.code, outcome.reason) == (code, reason) else None
 
 
+@pytest.fixture(scope="module")
+def provider(new_provider: Callable[[], Provider]) -> Provider:
+    """Return a provider that no service but those of this file asks: what it is asked is counted."""
+    return new_provider()
+
+
 # --- what changes ------------------------------------------------------------------------------------------
 
 
