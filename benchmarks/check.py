@@ -89,15 +89,41 @@ def measured(setting: Setting) -> dict[str, Estimate]:
     return found
 
 
+def published(kept: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Estimate], dict[str, Any]]:
+    """Return the same ratios of what the page of benchmarks shows, and where they were measured.
+
+    Args:
+        kept: Results and conditions, by the name of the measurement.
+
+    Raises:
+        FailedError: One of them is not there.
+
+    """
+    checked = [measurement for measurement in ALL if measurement.in_check]
+    if missing := [each.name for each in checked if each.name not in kept]:
+        raise FailedError(f"benchmarks/results has nothing of: {', '.join(missing)}")
+    ratios = {name: found for each in checked for name, found in each.ratios(kept[each.name]["results"]).items()}
+    return ratios, dict(kept[checked[0].name]["conditions"])
+
+
 def main() -> None:
     """Measure, compare, say what has moved."""
     parser = argparse.ArgumentParser(prog="make bench-check", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="keep what is measured as the baseline")
+    parser.add_argument(
+        "--keep-published", action="store_true", help="keep what benchmarks/results holds as the baseline, and be done"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each server is measured")
     parser.add_argument(
         "--quiet-within", type=float, default=0.0, metavar="S", help="wait for a quiet machine, so long"
     )
     arguments = parser.parse_args()
+    if arguments.keep_published:
+        try:
+            write(*published(results.load()))
+        except FailedError as error:
+            sys.exit(str(error))
+        return
     if not arguments.keep and not BASELINE.exists():
         sys.exit(f"there is no {BASELINE.name} to compare with: make bench-check ARGS=--keep")
     try:

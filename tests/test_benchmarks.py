@@ -15,7 +15,7 @@ from benchmarks.measurements import latency, parts
 from benchmarks.measurements import profile as measured
 from benchmarks.measurements.peers import ALL as PEERS
 from benchmarks.registry import ALL, BY_NAME
-from benchmarks.workspace import HERE
+from benchmarks.workspace import HERE, FailedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -323,6 +323,14 @@ def test_a_baseline_is_read_as_it_was_kept(tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
     check.write({"x": around(1.0)}, CONDITIONS, file)
     assert check.read(file) == {"x": around(1.0)}
+
+
+def test_the_baseline_can_be_what_is_published() -> None:
+    ratios, conditions = check.published(kept())
+    assert ratios["CPU, full chain / bare"].median == pytest.approx(0.9)
+    assert conditions == CONDITIONS
+    with pytest.raises(FailedError, match="nothing of: servers"):
+        check.published({name: found for name, found in kept().items() if name != "servers"})
 
 
 def test_what_is_checked_gives_ratios() -> None:
