@@ -25,8 +25,7 @@ from secure_rpc.call import Finish
 UNKNOWN_METHOD = "/unknown"
 # With one pump, calls would wait in gRPC's core while our loop has little to do: unseen by the load limit, unrefused,
 # first come first served, so that a caller who floods makes all others wait
-MAX_PUMPS = 32  # of a method
-ALL_PUMPS = 512  # besides one for each method
+MAX_PUMPS = 32  # of a method, some 2.5 KB each; no limit for all: who uses many methods would leave the others one each
 _UNLIMITED = False  # whether too many calls are under way: the load-limit stage sees to that
 _NEEDED = (
     "_ServicerContext",
@@ -79,19 +78,23 @@ class _Pumps:
 
     Args:
         take: returns when gRPC's core hands over a call.
+        begin: begins it.
+        under_way: holds what serves a call until that has ended; asyncio itself keeps only weak references.
     """
 
     __slots__ = ("begin", "count", "take", "under_way")
 
-    def __init__(self, take: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self, take: Callable[[], Awaitable[Any]], begin: Callable[[Any], None], under_way: set[object]
+    ) -> None:
         self.take = take
-        self.begin: Callable[[Any], None] = lambda _state: None
+        self.begin = begin
+        self.under_way = under_way
         self.count = 0
-        self.under_way: set[object] = set()  # what serves a call; asyncio itself keeps only weak references
 
     def are_too_few(self) -> bool:
         """Tell whether calls may be waiting in gRPC's core."""
-        return self.count < len(self.under_way) and self.count < MAX_PUMPS
+        return self.count < min(len(self.under_way), MAX_PUMPS)
 
 
 class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped at run time
@@ -103,7 +106,6 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         options: Sequence[tuple[str, Any]],
     ) -> None:
         super().__init__(loop, None, [handler], interceptors, options, None)
-        self._spare = ALL_PUMPS
         self._handler = handler
         self._event_loop = loop
         self._outer = tuple(interceptors)
@@ -115,8 +117,8 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         ended: asyncio.Future[None] = self._event_loop.create_future()
         name = UNKNOWN_METHOD if path is None else path.decode()
         take = self._request_call if path is None else partial(self._request_registered_call, path)
-        pumps = _Pumps(take)
-        pumps.begin = self._beginning(name, pumps.under_way)
+        under_way: set[object] = set()
+        pumps = _Pumps(take, self._beginning(name, under_way), under_way)
         self.pumps.append(pumps)
         self._add(pumps, ended)
         return ended
@@ -130,8 +132,7 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
             while True:
                 state = await pumps.take()
                 pumps.begin(state)
-                if self._spare and pumps.are_too_few():
-                    self._spare -= 1
+                if pumps.are_too_few():
                     self._add(pumps, ended)
         except Exception as error:  # noqa: BLE001  # a _RequestCallError when shutdown begins; anything else ends the server, loudly
             if not ended.done():  # grpc's loop cancels the others' as soon as one has ended
@@ -186,11 +187,10 @@ class _Rpc:
             waits_for = self._course.send(None)
         except StopIteration:
             self._under_way.discard(self)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  # the call is served all the same, and a pump may be who asks
             self._under_way.discard(self)
-            if not isinstance(error, grpc.aio.BaseError):
-                raise
-            logger.debug("whether the client has left cannot be seen: %s", error)
+            level = logging.DEBUG if isinstance(error, grpc.aio.BaseError) else logging.ERROR
+            logger.log(level, "whether the client has left cannot be seen: %r", error)
         else:
             waits_for._asyncio_future_blocking = False  # as a task does that takes up what it is to wait for
             waits_for.add_done_callback(self.go_on)

@@ -207,15 +207,27 @@ async def test_a_method_gets_as_many_pumps_as_it_has_calls_and_others_keep_their
         assert [pumps[path,].count for path in (b"/a/0", b"/a/2")] == [1, 1]
 
 
-async def test_all_methods_together_have_no_more_pumps_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "ALL_PUMPS", 5)
-    async with serving_echo(methods=3) as world:
-        calls = [call(world.channel, f"/a/{number % 3}") for number in range(60)]
-        for _ in calls:
-            await world.begun.acquire()
-        assert sum(each.count for each in world.server._server.pumps) == 4 + 5  # type: ignore[attr-defined]
-        world.proceed.set()
-        await asyncio.gather(*calls)
+async def test_who_uses_many_methods_takes_no_pumps_from_others() -> None:
+    async with serving_echo(methods=40) as world:
+        pumps = {each.take.args: each for each in world.server._server.pumps if isinstance(each.take, partial)}  # type: ignore[attr-defined]
+        for method in range(40):
+            calls = [call(world.channel, f"/a/{method}") for _ in range(MAX_PUMPS)]
+            for _ in calls:
+                await world.begun.acquire()
+            assert pumps[f"/a/{method}".encode(),].count == MAX_PUMPS
+            world.proceed.set()
+            await asyncio.gather(*calls)
+            world.proceed.clear()
+
+
+async def test_what_gRPC_does_beside_a_call_may_fail_and_no_server_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async def course() -> None:
+        raise RuntimeError("unforeseen")
+
+    under_way: set[object] = set()
+    serving._Rpc(course(), under_way).go_on()
+    assert "unforeseen" in caplog.text
+    assert under_way == set()
 
 
 async def test_who_keeps_contexts_keeps_no_streams_open() -> None:
