@@ -7,8 +7,9 @@ import gc
 from contextlib import suppress
 
 # Alive at once before the collector of garbage looks for cycles. A call leaves none, but what is told of it lives for a
-# moment: with Python's 700, calls would pay some 4% of their time for walks over that, in vain
-GARBAGE_OBJECTS = 10_000
+# moment: with Python's 700, calls would pay for walks over that, in vain. Not many more either: a handler may leave
+# cycles that hold requests, and then this is how many a caller can make the process hold
+GARBAGE_OBJECTS = 2000
 
 
 def settle() -> None:

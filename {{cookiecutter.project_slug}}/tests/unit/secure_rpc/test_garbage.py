@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from secure_rpc import errors
+from secure_rpc import errors, memory
 from secure_rpc.call import Call
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.method import Method
@@ -23,6 +24,7 @@ from support.world import World
 
 KEPT = ("Call", "HandlerContext", "RPCState", "_ServicerContext")
 CALLS = 5
+TURNS = 1_000_000  # of the event loop; gRPC needs a few
 Act = Callable[[Any], Any]
 
 
@@ -102,9 +104,9 @@ def garbage() -> Iterator[list[str]]:
 
 
 async def ended(world: World) -> None:
-    """Return when gRPC has let go of all calls."""
-    for _ in range(5000):
-        await asyncio.sleep(0.001)
+    """Let the event loop turn until gRPC has let go of all calls."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
         if not any(pumps.under_way for pumps in world.server._server.pumps):  # type: ignore[attr-defined]
             return
     raise AssertionError("gRPC holds a call that has ended")
@@ -143,3 +145,31 @@ async def test_a_call_that_its_client_leaves_leaves_no_garbage() -> None:
                 await world.record()
             await ended(world)
         assert found == []
+
+
+async def test_what_a_careless_handler_leaves_in_cycles_is_not_much_at_once() -> None:
+    class Left:
+        """Knows itself, and may hold a request."""
+
+        def __init__(self) -> None:
+            self.itself = self
+            left.add(self)
+
+    left: weakref.WeakSet[Left] = weakref.WeakSet()
+
+    def leave(_context: Any) -> pb.Answer:
+        Left()
+        return pb.Answer()
+
+    most, usual = 0, gc.get_threshold()
+    memory.settle()
+    try:
+        async with World(servicer=Acting(leave)) as world:
+            for _ in range(60):
+                await asyncio.gather(*(world.ask("Unary", "") for _ in range(50)))
+                await world.settled(50)
+                most = max(most, len(left))
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)
+    assert most < 1500
