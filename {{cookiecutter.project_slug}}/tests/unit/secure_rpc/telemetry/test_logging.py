@@ -162,6 +162,20 @@ def test_lines_that_come_together_are_what_they_would_be_alone(level: str) -> No
     assert TOKEN not in together.getvalue()
 
 
+def test_lines_that_come_together_are_written_at_once() -> None:
+    class Counting(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = Counting()
+    configure(LogFormat.JSON, "info", {}, stream)
+    log_together("calls", TOGETHER)
+    assert (stream.writes, len(stream.getvalue().splitlines())) == (1, len(TOGETHER))
+
+
 @pytest.mark.parametrize("name", ["a.calls", "a", None])
 def test_whoever_listens_to_logs_hears_of_lines_that_come_together(name: str | None) -> None:
     heard: list[logging.LogRecord] = []
