@@ -78,11 +78,11 @@ class Server:
         self.admin: str = line.get("admin", "") if contender.counts else ""
         # the process that takes the calls and those that help it; not one that only waits for it to end
         self.pid = self._process.pid if contender.whole else int(line.get("pid", self._process.pid))
-        self.pids = processes.family(self.pid)
+        self._pids = processes.family(self.pid)
 
     def look_again(self) -> None:
         """Count the processes that have come meanwhile, too."""
-        self.pids = processes.family(self.pid)
+        self._pids = processes.family(self.pid)
 
     def output(self) -> str:
         """Return what it has said."""
@@ -90,11 +90,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of its processes so far, of all their threads, from their own clocks."""
-        return processes.cpu_seconds(self.pids)
+        return processes.cpu_seconds(self._pids)
 
     def memory_bytes(self) -> int:
         """Return what its processes hold in memory."""
-        return processes.resident_bytes(self.pids)
+        return processes.resident_bytes(self._pids)
 
     def keep_to(self, core: int) -> None:
         """Let it, its supervisor included, run on one core alone."""

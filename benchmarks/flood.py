@@ -51,7 +51,6 @@ async def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     for _ in range(arguments.rounds):
         without = await callers.call(arguments.seconds)
         flood = await asyncio.create_subprocess_exec(
-            "nice", "-n", "19",  # in reality it is another machine's work
             sys.executable, "-m", "benchmarks.flooder", arguments.target, ADDRESS, str(arguments.certificates),
             arguments.token, str(CONNECTIONS), str(arguments.seconds + SETTLE_SECONDS + 1),
             stdin=PIPE, stdout=PIPE,
