@@ -81,6 +81,8 @@ class SessionRefresh(pb_grpc.SessionServiceServicer):
         here, store = self._sessions.find(session_id), self._sessions.store
         record: SessionRecord | None = None
         if here is not None:
+            if here.owner == Owner.of(principal):
+                await here.settled()  # at its end it is asked whether it goes on: until then, it has not ended
             record = here.record
         elif store is not None:
             try:

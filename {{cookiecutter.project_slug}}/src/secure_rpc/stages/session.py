@@ -121,9 +121,14 @@ class Session:
             StatusError: it may not.
         """
         if self._pause is not None:
-            await self._pause.wait()
+            await self.settled()
             if self.call.refusal is not None:
                 raise self.call.refusal
+
+    async def settled(self) -> None:
+        """Wait while it is asked whether the call may go on, whatever the answer."""
+        if self._pause is not None:
+            await self._pause.wait()
 
     def pause(self) -> None:
         """Let no message through until `resume`."""

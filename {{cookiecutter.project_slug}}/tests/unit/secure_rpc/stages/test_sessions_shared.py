@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from secure_rpc import errors
+from secure_rpc.call import Call, enter
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.policy.document import parse
+from secure_rpc.sessions import SessionRefresh
 from secure_rpc.stages import session_sharing
 from secure_rpc.stages.sessions import ASK_AGAIN_SECONDS
 from secure_rpc.state.sessions import Extension, Owner, SessionRecord
+from secure_rpc.telemetry.session_metrics import SessionMetrics
+from secure_rpc.v1 import session_pb2
 
 from support.clocks import until
+from support.policies import active
 from support.session_stage import ALICE, ENDS, MakeCall, MakeMethod, SharedStore, World, ends_at, session_of
 
 
@@ -36,6 +47,19 @@ async def test_at_its_end_no_message_passes_until_the_store_has_answered(method:
         await world.let_pass(100)
         assert stream.refusal is not None
     await until(lambda: not store.records)
+
+
+def refresher(world: World) -> Callable[[str, Call], Awaitable[float]]:
+    """Return what extends a session as a call of its own: until when it may go on."""
+    policy = parse(Path("policy.yaml"), "{version: 1, roles: {}, bindings: []}")
+    service = SessionRefresh(world.stage, active(policy), SessionMetrics(CollectorRegistry()), world.clock)
+
+    async def refresh(session_id: str, caller: Call) -> float:
+        enter(caller)
+        answer = await service.Refresh(session_pb2.RefreshRequest(session_id=session_id), None)
+        return answer.expires_at.seconds
+
+    return lambda session_id, caller: asyncio.create_task(refresh(session_id, caller))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +108,31 @@ async def test_a_refresh_here_while_the_store_is_asked_counts(method: MakeMethod
         await world.let_pass(0)
         assert stream.refusal is None
         await stream.send(b"goes on")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_its_owner_who_extends_it_while_the_store_is_asked_learns_what_came_of_that(
+    method: MakeMethod, call: MakeCall, *, ends: bool
+) -> None:
+    store = SharedStore()
+    world = World(method(any_caller=True), call, store, end_when_store_away=ends)
+    refresh = refresher(world)
+    async with world.stream() as stream:
+        store.is_away = True
+        store.answers.clear()  # it hangs
+        await world.let_pass(60)
+        lasts = replace(ALICE, expires_at_seconds=ENDS + 100)
+        asking = asyncio.ensure_future(refresh(session_of(stream).id, call(lasts)))
+        with pytest.raises(errors.NotFound):  # who does not own it waits for nothing
+            await refresh(session_of(stream).id, call(replace(lasts, subject="mallory")))
+        assert not asking.done()
+        store.answers.set()
+        if ends:
+            with pytest.raises(errors.Unavailable):  # another replica might hold it: the store is asked once more
+                await asking
+        else:
+            assert await asking == ENDS + 100
+        assert (stream.refusal is not None) is ends
 
 
 async def test_sessions_are_made_known_many_at_once_and_again_after_the_store_was_away(
