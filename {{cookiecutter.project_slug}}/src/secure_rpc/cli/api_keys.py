@@ -21,7 +21,7 @@ out = Console(highlight=False, soft_wrap=True)
 File = Annotated[Path | None, typer.Option(help="The file of keys; that of the settings if not given.")]
 
 
-def commands() -> typer.Typer:
+def commands(_application_module: str = "") -> typer.Typer:
     """Return the commands."""
     app = typer.Typer(no_args_is_help=True)
 

@@ -37,7 +37,7 @@ Identity = Annotated[Path | None, typer.Option(help="The X25519 private key that
 Pattern = Annotated[str, typer.Option(help="* stands for any text.")]
 
 
-def commands() -> typer.Typer:
+def commands(_application_module: str = "") -> typer.Typer:
     """Return the commands."""
     app = typer.Typer(no_args_is_help=True)
     app.command("verify")(verify_command)

@@ -17,7 +17,7 @@ from secure_rpc.dev.issuer import find_caller, load_callers
 from secure_rpc.exchange import jwks
 
 
-def token_commands() -> typer.Typer:
+def commands(_application_module: str = "") -> typer.Typer:
     """Return the commands about tokens."""
     token = typer.Typer(no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from secure_rpc.settings import load as load_settings
 File = Annotated[Path | None, typer.Option(help="The keyring; that of the settings if not given.")]
 
 
-def commands() -> typer.Typer:
+def commands(_application_module: str = "") -> typer.Typer:
     """Return the commands."""
     app = typer.Typer(no_args_is_help=True)
 

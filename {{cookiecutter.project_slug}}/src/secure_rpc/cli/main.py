@@ -1,76 +1,79 @@
-"""The commands of a service. What a person did wrong is said in a line, without a traceback."""
+"""The commands of a service. Each is imported when it is asked for: most of a start would go to the others."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import Annotated
+import importlib
+from typing import Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from secure_rpc import settings as settings_module
-from secure_rpc.cli import (
-    api_keys,
-    audit,
-    calling,
-    credentials,
-    doctor,
-    drill,
-    edging,
-    keyrings,
-    load,
-    observing,
-    pki,
-    policies,
-    serving,
-)
-from secure_rpc.cli.loading import load_application
-from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
-from secure_rpc.dev import setup as development
-from secure_rpc.dev.issuer import find_caller, load_callers
+
+class Entry(NamedTuple):
+    """Where a command, or a group of them, comes from."""
+
+    module: str  # of this package
+    help: str = ""  # of a group
+
+
+COMMANDS = {
+    "doctor": Entry("doctor"),
+    "load": Entry("load"),
+    "serve": Entry("serving"),
+    "call": Entry("calling_command"),
+    "pki": Entry("pki", "Certificates."),
+    "token": Entry("credentials", "Access tokens."),
+    "audit": Entry("audit", "The audit log."),
+    "apikey": Entry("api_keys", "API keys."),
+    "keyring": Entry("keyrings", "Keys that encrypt sensitive fields."),
+    "policy": Entry("policies", "The policy: who may call what."),
+    "drill": Entry("drill", "What is claimed of the service, shown on it."),
+    "edge": Entry("edging", "The Envoy before the service."),
+    "observe": Entry("observing", "Alerts and dashboards, built from what is promised."),
+}
 
 
 def build(application_module: str) -> typer.Typer:
     """Return the command line of the service whose `APPLICATION` stands in the module."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-    app.add_typer(pki.pki_commands(), name="pki", help="Certificates.")
-    app.add_typer(credentials.token_commands(), name="token", help="Access tokens.")
-    app.add_typer(audit.commands(), name="audit", help="The audit log.")
-    app.add_typer(api_keys.commands(), name="apikey", help="API keys.")
-    app.add_typer(keyrings.commands(), name="keyring", help="Keys that encrypt sensitive fields.")
-    app.add_typer(policies.commands(application_module), name="policy", help="The policy: who may call what.")
-    app.add_typer(drill.commands(application_module), name="drill", help="What is claimed of the service, shown on it.")
-    doctor.add(app, application_module)
-    load.add(app, application_module)
-    app.add_typer(edging.commands(application_module), name="edge", help="The Envoy before the service.")
-    app.add_typer(observing.commands(), name="observe", help="Alerts and dashboards, built from what is promised.")
 
-    serving.add(app, application_module)
+    class Commands(TyperGroup):
+        """Import a command when it is asked for, and all of them to list them."""
 
-    @app.command()
-    def call(
-        method: Annotated[str, typer.Argument(help="Its name, such as GetOrder, or /package.Service/Method.")] = "",
-        config: Config = default_config,
-        data: Annotated[list[str] | None, typer.Option(help="A request in JSON; several for a stream.")] = None,
-        caller: Annotated[str, typer.Option("--as", help="Who calls; empty for a call without token.")] = "",
-        callers: CallersFile = default_callers,
-        folder: Folder = development.FOLDER,
-        target: Annotated[str, typer.Option(help="host:port; that of the settings if empty.")] = "",
-    ) -> None:
-        """Call the running service, with a certificate and a token. Without a method: list the methods."""
-        with told_to_people():
-            settings, files = settings_module.load(config), development.DevelopmentFiles(folder)
-            methods = calling.methods_of(load_application(application_module))
-            if not method:
-                calling.show_methods(methods)
-                return
-            source = None
-            if caller:
-                issuer, who = development.token_issuer(settings, files), find_caller(load_callers(callers), caller)
-                source = lambda: issuer.token(who)  # noqa: E731
-            address = target or settings.listen.address
-            found = calling.health_methods().get(method) or calling.find(methods, method)
-            asked = calling.Ask(found, tuple(data or ()), address, settings.service.name)
-            sys.exit(asyncio.run(calling.call(asked, files, source)))
+        def list_commands(self, _ctx: Any) -> list[str]:
+            return [*COMMANDS]
 
+        def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+            if cmd_name in COMMANDS and cmd_name not in self.commands:
+                self.commands[cmd_name] = load(cmd_name, application_module)
+            return self.commands.get(cmd_name)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args[0] not in COMMANDS:
+                for name in COMMANDS:  # those that may have been meant
+                    self.get_command(ctx, name)
+            return super().resolve_command(ctx, args)
+
+    app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+    app.callback()(_nothing_before)
     return app
+
+
+def load(name: str, application_module: str) -> Any:
+    """Return one of the commands, its module imported.
+
+    Args:
+        name: of the command.
+        application_module: holds the service's `APPLICATION`.
+    """
+    entry, app = COMMANDS[name], typer.Typer()
+    module: Any = importlib.import_module(f"secure_rpc.cli.{entry.module}")
+    if entry.help:
+        app.add_typer(module.commands(application_module), name=name, help=entry.help)
+    else:
+        module.add(app, application_module)
+    return get_group(app).commands[name]
+
+
+def _nothing_before() -> None:
+    pass

@@ -14,7 +14,7 @@ from secure_rpc.observability.objectives import FILE, FOLDER, load
 Where = Annotated[Path, typer.Option(help=f"The folder with {FILE}.")]
 
 
-def commands() -> typer.Typer:
+def commands(_application_module: str = "") -> typer.Typer:
     """Return the commands."""
     app = typer.Typer(no_args_is_help=True)
 

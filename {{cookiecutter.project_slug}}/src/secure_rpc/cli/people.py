@@ -12,12 +12,10 @@ import typer
 from rich.console import Console
 
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.server import ServingLoopCrashed
 from secure_rpc.settings import CONFIG_VARIABLE
 from secure_rpc.telemetry.redaction import scrub
 
 EX_CONFIG = 78  # sysexits.h
-EX_SOFTWARE = 70
 
 Config = Annotated[Path, typer.Option(help="The settings.", envvar=CONFIG_VARIABLE)]
 Folder = Annotated[Path, typer.Option(help="Where the development files are.")]
@@ -38,7 +36,3 @@ def told_to_people() -> Iterator[None]:
         for problem in error.problems:
             errors.print(f"  {scrub(problem)}", style="red", markup=False)
         sys.exit(EX_CONFIG)
-    except ServingLoopCrashed as error:
-        cause = f": {scrub(repr(error.__cause__))}" if error.__cause__ else ""
-        errors.print(f"{error}{cause}; the process ends so that it is started again", markup=False)
-        sys.exit(EX_SOFTWARE)

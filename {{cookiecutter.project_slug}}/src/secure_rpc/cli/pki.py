@@ -37,7 +37,7 @@ IssuerOption = Annotated[str, typer.Option(help="Of the certificate or the token
 Shared = Annotated[bool, typer.Option("--shared", help="On the list that all replicas share, not in a file.")]
 
 
-def pki_commands() -> typer.Typer:
+def commands(_application_module: str = "") -> typer.Typer:
     """Return the commands about certificates."""
     pki = typer.Typer(no_args_is_help=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import structlog
@@ -10,15 +11,17 @@ import uvloop
 
 from secure_rpc import settings as settings_module
 from secure_rpc.cli.loading import load_application
-from secure_rpc.cli.people import Config, default_config, told_to_people
+from secure_rpc.cli.people import Config, default_config, errors, told_to_people
 from secure_rpc.platform import Application
-from secure_rpc.server import Server
+from secure_rpc.server import Server, ServingLoopCrashed
 from secure_rpc.settings import Settings
 from secure_rpc.telemetry import handshakes, logging
-from secure_rpc.telemetry.redaction import guard_tracebacks
+from secure_rpc.telemetry.redaction import guard_tracebacks, scrub
 from secure_rpc.tls import floor
 from secure_rpc.workers import process
 from secure_rpc.workers.control import Control
+
+EX_SOFTWARE = 70  # sysexits.h
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +53,12 @@ def add(app: typer.Typer, application_module: str) -> None:
                 settings = line.place(settings)
             configure_logging(settings, line)
             guard_tracebacks()
-            uvloop.run(serve_until_stopped(application, settings, line))
+            try:
+                uvloop.run(serve_until_stopped(application, settings, line))
+            except ServingLoopCrashed as error:
+                cause = f": {scrub(repr(error.__cause__))}" if error.__cause__ else ""
+                errors.print(f"{error}{cause}; the process ends so that it is started again", markup=False)
+                sys.exit(EX_SOFTWARE)
 
 
 async def serve_until_stopped(application: Application, settings: Settings, control: Control | None = None) -> None:

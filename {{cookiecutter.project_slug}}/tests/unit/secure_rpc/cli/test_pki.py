@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from secure_rpc.cli.certificates import Used, next_step_of, show_status
 from secure_rpc.cli.people import EX_CONFIG
-from secure_rpc.cli.pki import pki_commands
+from secure_rpc.cli.pki import commands
 from secure_rpc.dev.authority import Authority, Request, expired, server_request
 from secure_rpc.dev.setup import DevelopmentFiles
 from secure_rpc.identity.deny_list import FOR_EVER, Entry, read
@@ -50,7 +50,7 @@ class Machine:
 
     def run(self, *arguments: str) -> Result:
         options = ["--config", str(self.config), "--folder", str(self.folder)]
-        return CliRunner().invoke(pki_commands(), [*arguments, *options])
+        return CliRunner().invoke(commands(), [*arguments, *options])
 
     @property
     def revoked(self) -> list[Entry]:

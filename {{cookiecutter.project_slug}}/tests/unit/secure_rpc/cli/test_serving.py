@@ -1,28 +1,63 @@
-"""A worker keeps in memory what it serves with, and nothing more."""
+"""A process imports what its command needs and nothing more: a worker keeps it in memory, a person waits for it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
+from typer.testing import CliRunner
+
+from secure_rpc.cli.main import COMMANDS, build
 
 NOT_FOR_WORKERS = ("redis", "secure_rpc.cli.main", "secure_rpc.doctor", "secure_rpc.drills", "secure_rpc.observability")
+ALL = "from secure_rpc.cli import main; [main.load(name, 'a_service.app') for name in main.COMMANDS]"
 
 
-@pytest.mark.parametrize("imported", ["secure_rpc.cli.serving", "secure_rpc.cli.main"])
-def test_a_worker_imports_neither_the_other_commands_nor_a_store_that_it_has_not(imported: str) -> None:
-    code = (
-        f"import sys, {imported}\n"
-        "from secure_rpc.settings import Settings\n"
-        f"print(*[name for name in {NOT_FOR_WORKERS} if name in sys.modules])\n"
-    )
+def imported_by(code: str, looked_for: Sequence[str]) -> list[str]:
+    """Return which modules are there after some code."""
+    code = f"import sys\n{code}\nfrom secure_rpc.settings import Settings\n"
+    code += f"print(*[name for name in {looked_for} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    found = done.stdout.split()
     assert (done.returncode, done.stderr) == (0, "")
-    assert found == ([] if imported.endswith("serving") else [*NOT_FOR_WORKERS]), (
-        "the second shows that the first can fail"
-    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [("import secure_rpc.cli.serving", ()), (ALL, NOT_FOR_WORKERS)],
+    ids=["serving", "all, which shows that it can fail"],
+)
+def test_a_worker_imports_neither_the_other_commands_nor_a_store_that_it_has_not(
+    code: str, found: Sequence[str]
+) -> None:
+    assert imported_by(code, NOT_FOR_WORKERS) == [*found]
+
+
+@pytest.mark.parametrize("name", ["pki", "audit", "call", "policy"])
+def test_a_command_waits_for_the_modules_of_no_other(name: str) -> None:
+    others = {f"secure_rpc.cli.{entry.module}" for other, entry in COMMANDS.items() if other != name}
+    own = f"secure_rpc.cli.{COMMANDS[name].module}"
+    code = f"from secure_rpc.cli import main; main.load({name!r}, 'a_service.app')"
+    assert imported_by(code, [own, *sorted(others)]) == [own]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [(["audti"], "Did you mean 'audit'?"), (["zzz"], "No such command 'zzz'."), (["audit", "shwo"], "'show'")],
+)
+def test_a_command_that_there_is_not_is_told_with_what_may_have_been_meant(typed: list[str], told: str) -> None:
+    found = CliRunner().invoke(build("a_service.app"), typed)
+    assert found.exit_code == 2
+    assert told in " ".join(found.output.split())
+
+
+def test_all_commands_are_listed() -> None:
+    found = CliRunner().invoke(build("a_service.app"), ["--help"])
+    for name, entry in COMMANDS.items():
+        assert f" {name} " in found.output
+        assert entry.help in found.output
 
 
 def test_the_command_of_a_worker_is_told_from_that_of_its_supervisor() -> None:
