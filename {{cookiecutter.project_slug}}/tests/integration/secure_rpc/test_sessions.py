@@ -69,7 +69,7 @@ async def test_a_client_that_does_not_read_gets_nothing_after_the_end(target: Ta
     assert time.time() >= stream.expires_at
     assert target.servicer.closed == [shape]
     told = await ending(call)
-    assert len(told.messages) < 100  # what was on its way before: it is not much that fits into the windows
+    assert len(told.messages) < 1000  # what was on its way before: no more than fits into the windows, however busy
     assert said(told) == ENDED
 
 
