@@ -18,7 +18,7 @@ from secure_rpc.drills.traffic import start_call, told_by
 
 ELSEWHERE = "127.0.0.2"
 CEILING = 12  # calls at once, in each worker
-CONNECTIONS = 8
+CONNECTIONS = 16  # so many that none of two workers has but a few
 CALLS_EACH = 4  # at once; more in all than two workers take
 HELD_SECONDS = 2.0  # a stream that was let in
 PAUSE_SECONDS = 0.2  # between a refusal and the next try, which is no client's of ours: it was told to wait longer

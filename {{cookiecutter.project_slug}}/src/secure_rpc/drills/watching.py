@@ -32,12 +32,12 @@ class Watch:
     """Prometheus, as far as a drill asks it.
 
     Args:
-        address: "host:port" of its own.
+        client: of its address; one for all that is asked, for each takes long to make.
         jobs: what the service, and the edge before it, are called there.
     """
 
-    def __init__(self, address: str, jobs: Collection[str]) -> None:
-        self._base = f"http://{address}"
+    def __init__(self, client: httpx.AsyncClient, jobs: Collection[str]) -> None:
+        self._client = client
         self._jobs = jobs
 
     async def value(self, expression: str) -> float:
@@ -62,13 +62,11 @@ class Watch:
     async def ready(self) -> bool:
         """Tell whether it answers."""
         with suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(base_url=self._base, trust_env=False) as client:
-                return (await client.get("/-/ready")).is_success
+            return (await self._client.get("/-/ready")).is_success
         return False
 
     async def _get(self, path: str, **query: str) -> Any:
-        async with httpx.AsyncClient(base_url=self._base, trust_env=False) as client:
-            answer = await client.get(path, params=query)
+        answer = await self._client.get(path, params=query)
         answer.raise_for_status()
         return answer.json()["data"]
 
@@ -139,14 +137,15 @@ async def watching(
             stderr=STDOUT,
         )
     try:
-        watch = Watch(address, targets)
-        async with asyncio.timeout(READY_SECONDS):
-            while not await watch.ready():
-                if process.returncode is not None:
-                    said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-                    raise ConfigurationError(f"prometheus does not take the rules: {said[-2000:]}")
-                await asyncio.sleep(LOOK_SECONDS)
-        yield watch
+        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as client:
+            watch = Watch(client, targets)
+            async with asyncio.timeout(READY_SECONDS):
+                while not await watch.ready():
+                    if process.returncode is not None:
+                        said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+                        raise ConfigurationError(f"prometheus does not take the rules: {said[-2000:]}")
+                    await asyncio.sleep(LOOK_SECONDS)
+            yield watch
     finally:
         with suppress(ProcessLookupError):
             process.kill()
