@@ -10,10 +10,14 @@ from collections.abc import Awaitable, Callable
 class Delays:
     """Hold calls that are refused for a while; only so many, for each takes memory.
 
+    The longer, the more of a peer's are held: each refusal costs, and makes room for the next call of who floods, so
+    what bounds their cost is how many there are a second, however many calls it takes at once.
+
     Args:
-        seconds: how long each, give or take a half; 0 for not at all.
+        seconds: how long each at least, give or take a half; 0 for not at all.
         most: at once.
         most_per_peer: at once, of one peer.
+        per_second_per_peer: refusals that one peer is answered a second, about; more are held longer.
         chance: gives a random number below 1.
         pause: lets that many seconds pass.
     """
@@ -24,12 +28,14 @@ class Delays:
         most: int,
         most_per_peer: int,
         *,
+        per_second_per_peer: float = float("inf"),
         chance: Callable[[], float] = random.random,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._seconds = seconds
         self._most = most
         self._most_per_peer = most_per_peer
+        self._per_second_per_peer = per_second_per_peer
         self._chance = chance
         self._pause = pause
         self._of_peer: dict[str, int] = {}
@@ -47,7 +53,8 @@ class Delays:
         self.held += 1
         self._of_peer[name] = of_peer + 1
         try:
-            await self._pause(self._seconds * (0.5 + self._chance()))
+            seconds = max(self._seconds, (of_peer + 1) / self._per_second_per_peer)
+            await self._pause(seconds * (0.5 + self._chance()))
         finally:
             self.held -= 1
             self._of_peer[name] -= 1

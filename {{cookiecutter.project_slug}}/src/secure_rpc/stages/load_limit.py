@@ -53,7 +53,10 @@ class LoadLimit:
             delays
             if delays is not None
             else Delays(
-                settings.refusal_delay_seconds, settings.max_delayed_refusals, settings.max_delayed_refusals_per_peer
+                settings.refusal_delay_seconds,
+                settings.max_delayed_refusals,
+                settings.max_delayed_refusals_per_peer,
+                per_second_per_peer=settings.delayed_refusals_per_second_per_peer,
             )
         )
         self._chance = chance

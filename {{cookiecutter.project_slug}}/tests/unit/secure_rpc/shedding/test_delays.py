@@ -33,6 +33,18 @@ async def test_only_so_many_are_held_in_all_and_of_each_peer_and_the_others_go_a
     assert (delays.held, delays.peers) == (0, 0)
 
 
+async def test_the_more_of_a_peer_are_held_the_longer_so_that_it_gets_no_more_refusals_a_second() -> None:
+    pause = Paused()
+    delays = Delays(1.0, 100, 100, per_second_per_peer=2.0, chance=lambda: 0.5, pause=pause)
+    tasks = [asyncio.create_task(delays.hold(name)) for name in "aaaaab"]
+    await asyncio.sleep(0)
+    assert pause.asked == [1.0, 1.0, 1.5, 2.0, 2.5, 1.0]
+    pause.over.set()
+    await asyncio.gather(*tasks)
+    await delays.hold("a")
+    assert pause.asked[-1] == 1.0
+
+
 async def test_callers_who_go_away_make_room_again() -> None:
     delays = Delays(1.0, 1, 1, pause=Paused())
     task = asyncio.create_task(delays.hold("a"))
