@@ -32,6 +32,7 @@ class Contender:
     whole: bool = False  # whether several processes take calls, and all that it starts are counted
     counts: bool = True  # whether what it counts can be compared with what was asked
     python: str = ""  # another environment than the service's, by its name
+    servers: int = 1  # that it has, each of which says where it listens
 
 
 BARE = Contender("bare", "grpc.aio with mutual TLS and nothing else", ("benchmarks.servers", "bare"))
@@ -73,7 +74,8 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        line: dict[str, Any] = self._first_line()
+        self.lines = self._first_lines()  # one of each server that it has
+        line = self.lines[0]
         self.target: str = line["address"]
         self.admin: str = line.get("admin", "") if contender.counts else ""
         # the process that takes the calls and those that help it; not one that only waits for it to end
@@ -111,14 +113,38 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def _first_line(self) -> dict[str, Any]:
+    def _first_lines(self) -> list[dict[str, Any]]:
         """Return what it says when it listens."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
-            for line in self._output.read_text(encoding="utf-8").splitlines():
-                if line.startswith("{") and line.endswith("}") and '"serving"' in line:
-                    found: dict[str, Any] = json.loads(line)
-                    return found
+            said = self.output().splitlines()
+            found = [line for line in said if line.startswith("{") and line.endswith("}") and '"serving"' in line]
+            if len(found) == self.contender.servers:
+                return [json.loads(line) for line in found]
             time.sleep(0.05)
         self.stop()
-        raise FailedError(f"{self.contender.name} did not start:\n{self._output.read_text(encoding='utf-8')}")
+        raise FailedError(f"{self.contender.name} did not start:\n{self.output()}")
+
+
+class Within:
+    """One of the servers of a process that has several; what it needs is what the process needs while it is called.
+
+    Args:
+        process: Which.
+        contender: What this one is.
+        line: What it said when it listened.
+
+    """
+
+    def __init__(self, process: Server, contender: Contender, line: dict[str, Any]) -> None:
+        """Take it."""
+        self.contender = contender
+        self.target: str = line["address"]
+        self.admin: str = line.get("admin", "") if contender.counts else ""
+        self.pid, self.output, self.cpu_seconds, self.memory_bytes = (
+            process.pid,
+            process.output,
+            process.cpu_seconds,
+            process.memory_bytes,
+        )
+        self.keep_to, self.look_again = process.keep_to, process.look_again

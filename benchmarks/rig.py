@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import load
 from benchmarks.calls import Client, calls_counted
-from benchmarks.contenders import Server
+from benchmarks.contenders import Contender, Server, Within
 from benchmarks.workspace import FailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from benchmarks.contenders import Contender
     from benchmarks.load import Ask
     from benchmarks.measurement import Results, Setting
     from benchmarks.workspace import Workspace
@@ -39,7 +40,7 @@ class Sample:
 class Rig:
     """A server, its client, and what was measured of it."""
 
-    server: Server
+    server: Server | Within
     client: Client
     ask: Ask
     name: str = ""
@@ -77,13 +78,41 @@ def running(contender: Contender, workspace: Workspace, client_of: Callable[...,
     """Start a server, have it keep what will be asked for, and end it afterwards."""
     server = Server(contender, workspace)
     try:
-        reader = workspace.token_of("bob")
-        client = client_of(workspace, server.target, workspace.token_of("alice"), reader)
-        client.create()
-        yield Rig(server, client, load.Ask(reader), contender.name)
-        client.close()
+        with _called(server, workspace, client_of) as rig:
+            yield rig
     finally:
         server.stop()
+
+
+@contextmanager
+def _called(server: Server | Within, workspace: Workspace, client_of: Callable[..., Client] = Client) -> Iterator[Rig]:
+    reader = workspace.token_of("bob")
+    client = client_of(workspace, server.target, workspace.token_of("alice"), reader)
+    client.create()
+    yield Rig(server, client, load.Ask(reader), server.contender.name)
+    client.close()
+
+
+@contextmanager
+def in_one_process(contenders: Mapping[str, Contender], workspace: Workspace) -> Iterator[list[Rig]]:
+    """Start servers in one process and end it afterwards: what two of them need differs by what they do, and no more.
+
+    Args:
+        contenders: What `benchmarks.servers.together` is told of each, and which it is.
+        workspace: Where.
+
+    """
+    arguments = ("benchmarks.servers.together", *contenders)
+    process = Server(Contender("together", "several in one", arguments, servers=len(contenders)), workspace)
+    try:
+        with ExitStack() as stack:
+            servers = [
+                Within(process, contender, line)
+                for contender, line in zip(contenders.values(), process.lines, strict=True)
+            ]
+            yield [stack.enter_context(_called(server, workspace)) for server in servers]
+    finally:
+        process.stop()
 
 
 @contextmanager
@@ -107,16 +136,20 @@ def in_turns(rigs: Sequence[Rig], setting: Setting) -> Results:
     return {rig.name: [asdict(sample) for sample in rig.samples] for rig in rigs}
 
 
-def in_generations(contenders: Sequence[Contender], setting: Setting) -> Results:
+def in_generations(
+    start: Callable[[Workspace], AbstractContextManager[Sequence[Rig]]],
+    setting: Setting,
+    rounds_each: int = ROUNDS_A_GENERATION,
+) -> Results:
     """Return the same of servers that are started anew every few rounds.
 
     Two processes of one program differ by some per cent for as long as they live: by where their memory lies, say.
     """
-    found: dict[str, list[Any]] = {contender.name: [] for contender in contenders}
+    found: dict[str, list[Any]] = defaultdict(list)
     left = setting.rounds
     while left > 0:
-        rounds = min(ROUNDS_A_GENERATION, left)
-        with all_running(contenders, setting.workspace) as rigs:
+        rounds = min(rounds_each, left)
+        with start(setting.workspace) as rigs:
             for name, samples in in_turns(rigs, replace(setting, rounds=rounds)).items():
                 found[name] += samples
         left -= rounds

@@ -23,23 +23,15 @@ MOST_RATIO = 1.03  # of tracing at one per cent
 SAMPLE_RATIO = 0.01
 CONFIG = "build/benchmark-{}.yaml"
 
-UNWATCHED = Contender(
-    "unwatched",
-    "the full chain without telemetry and audit",
-    ("benchmarks.servers.unwatched_command", "serve", "--config", CONFIG.format("unwatched")),
-    counts=False,
-)
-TRACED = Contender(
-    "traced 1 %",
-    "the full chain, 1 % of calls traced to a collector",
-    ("order_service", "serve", "--config", CONFIG.format("traced")),
-)
-ALL_TRACED = Contender(
-    "traced 100 %",
-    "the full chain, every call traced",
-    ("order_service", "serve", "--config", CONFIG.format("all-traced")),
-)
-ALL = (UNWATCHED, OURS, TRACED, ALL_TRACED)
+UNWATCHED = Contender("unwatched", "the full chain without telemetry and audit", (), counts=False)
+TRACED = Contender("traced 1 %", "the full chain, 1 % of calls traced to a collector", ())
+ALL_TRACED = Contender("traced 100 %", "the full chain, every call traced", ())
+PLACES = {  # as `benchmarks.servers.together` is told of them
+    f"benchmarks.servers.unwatched:{CONFIG.format('unwatched')}": UNWATCHED,
+    f"order_service.app:{CONFIG.format('watched')}": OURS,
+    f"order_service.app:{CONFIG.format('traced')}": TRACED,
+    f"order_service.app:{CONFIG.format('all-traced')}": ALL_TRACED,
+}
 
 
 @contextmanager
@@ -70,12 +62,12 @@ def collector() -> Iterator[str]:
 
 
 def write_settings(workspace: Workspace, endpoint: str) -> None:
-    """Write the settings of those that differ from the usual one."""
+    """Write the settings of all of them."""
     settings: dict[str, Any] = yaml.safe_load(workspace.config.read_text(encoding="utf-8"))
-    for name, ratio in (("unwatched", None), ("traced", SAMPLE_RATIO), ("all-traced", 1.0)):
+    # the limit that adapts would refuse some of what is measured, where another server in the same loop is slow
+    settings["load"] = {**settings.get("load", {}), "adaptive": False}
+    for name, ratio in (("unwatched", None), ("watched", None), ("traced", SAMPLE_RATIO), ("all-traced", 1.0)):
         settings["tracing"] = {} if ratio is None else {"otlp_endpoint": endpoint, "sample_ratio": ratio}
-        if ratio == 1.0:  # so slow that the limit which adapts would refuse some of what is measured
-            settings["load"] = {**settings.get("load", {}), "adaptive": False}
         settings["audit"]["file"] = f"build/audit-{name}.log"  # two servers never write to one
         (workspace.service / CONFIG.format(name)).write_text(yaml.safe_dump(settings), encoding="utf-8")
 

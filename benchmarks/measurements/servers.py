@@ -9,7 +9,7 @@ from benchmarks.contenders import ALL, BARE, OURS, TEXTBOOK
 from benchmarks.figures import Estimate, ratios
 from benchmarks.load import CALLS_PER_CONNECTION, CONNECTIONS
 from benchmarks.measurement import Measurement, Results, Setting, Target
-from benchmarks.rig import column, in_generations
+from benchmarks.rig import all_running, column, in_generations
 from benchmarks.tables import Figures
 from benchmarks.workspace import FailedError, run
 
@@ -24,7 +24,7 @@ COLUMNS = ("server", "CPU us/call", "calls/s", "CPU / bare", "calls/s / bare", "
 
 def measure(setting: Setting) -> Results:
     """Measure every server in turns; the audit log of ours must be whole in the end."""
-    samples = in_generations(ALL, setting)
+    samples = in_generations(lambda workspace: all_running(ALL, workspace), setting)
     workspace = setting.workspace
     audited = run(
         workspace.python, "-m", "order_service", "audit", "verify", "build/audit.log", folder=workspace.service
