@@ -142,6 +142,7 @@ class Sessions:
             self._live.pop(session.id, None)
             if self._sharing is not None:
                 self._sharing.forget(session)
+        session.resume()  # whoever waits to extend it
         session.call.gate = session.call.session = None
 
     def _announce(self, silent: Sequence[Session]) -> None:

@@ -135,6 +135,23 @@ async def test_its_owner_who_extends_it_while_the_store_is_asked_learns_what_cam
         assert (stream.refusal is not None) is ends
 
 
+async def test_who_extends_a_stream_that_ends_while_the_store_is_asked_does_not_wait_for_ever(
+    method: MakeMethod, call: MakeCall
+) -> None:
+    store = SharedStore()
+    world = World(method(any_caller=True), call, store)
+    async with world.stream() as stream:
+        store.answers.clear()
+        await world.let_pass(60)
+        lasts = replace(ALICE, expires_at_seconds=ENDS + 100)
+        asking = asyncio.ensure_future(refresher(world)(session_of(stream).id, call(lasts)))
+        await asyncio.sleep(0)
+    store.answers.set()
+    with pytest.raises(errors.NotFound):
+        async with asyncio.timeout(5):
+            await asking
+
+
 async def test_sessions_are_made_known_many_at_once_and_again_after_the_store_was_away(
     method: MakeMethod, call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
