@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, MutableMapping
 from typing import Any, NamedTuple
 
 import typer
@@ -34,25 +35,42 @@ COMMANDS = {
 }
 
 
+class _Imported(MutableMapping[str, Any]):
+    """All commands by their names, each imported when it is taken.
+
+    Args:
+        application_module: holds the service's `APPLICATION`.
+    """
+
+    def __init__(self, application_module: str) -> None:
+        self._application_module = application_module
+        self._commands: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._commands:
+            self._commands[name] = load(name, self._application_module)
+        return self._commands[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._commands[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**COMMANDS, **self._commands})
+
+    def __len__(self) -> int:
+        return len({**COMMANDS, **self._commands})
+
+
 def build(application_module: str) -> typer.Typer:
     """Return the command line of the service whose `APPLICATION` stands in the module."""
 
     class Commands(TyperGroup):
-        """Import a command when it is asked for, and all of them to list them."""
-
-        def list_commands(self, _ctx: Any) -> list[str]:
-            return [*COMMANDS]
-
-        def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-            if cmd_name in COMMANDS and cmd_name not in self.commands:
-                self.commands[cmd_name] = load(cmd_name, application_module)
-            return self.commands.get(cmd_name)
-
-        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            if args[0] not in COMMANDS:
-                for name in COMMANDS:  # those that may have been meant
-                    self.get_command(ctx, name)
-            return super().resolve_command(ctx, args)
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            self.commands = _Imported(application_module)
 
     app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
     app.callback()(_nothing_before)
@@ -65,6 +83,9 @@ def load(name: str, application_module: str) -> Any:
     Args:
         name: of the command.
         application_module: holds the service's `APPLICATION`.
+
+    Raises:
+        KeyError: there is none of that name.
     """
     entry, app = COMMANDS[name], typer.Typer()
     module: Any = importlib.import_module(f"secure_rpc.cli.{entry.module}")
