@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import typer
@@ -35,7 +35,7 @@ COMMANDS = {
 }
 
 
-class _Imported(MutableMapping[str, Any]):
+class _Imported(Mapping[str, Any]):
     """All commands by their names, each imported when it is taken.
 
     Args:
@@ -51,17 +51,11 @@ class _Imported(MutableMapping[str, Any]):
             self._commands[name] = load(name, self._application_module)
         return self._commands[name]
 
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._commands[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._commands[name]
-
     def __iter__(self) -> Iterator[str]:
-        return iter({**COMMANDS, **self._commands})
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len({**COMMANDS, **self._commands})
+        return len(COMMANDS)
 
 
 def build(application_module: str) -> typer.Typer:
@@ -70,7 +64,7 @@ def build(application_module: str) -> typer.Typer:
     class Commands(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
-            self.commands = _Imported(application_module)
+            self.commands: Any = _Imported(application_module)  # nobody adds to them
 
     app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
     app.callback()(_nothing_before)

@@ -82,7 +82,7 @@ def test_the_page_on_the_audit_names_commands_and_options_that_there_are(applica
     commands = re.findall(r"^{{ cookiecutter.project_slug }} audit (.*?)(?: *(?:#|>|\|\|).*)?$", page, re.MULTILINE)
     assert len(commands) > 10
     group: Any = typer.main.get_command(build(application.build_chain.__module__))
-    audit = group.get_command(None, "audit")
+    audit = group.commands["audit"]
     for command in commands:
         name, *arguments = shlex.split(command)
         parser = audit.commands[name].make_parser(click.Context(audit.commands[name]))
@@ -98,7 +98,7 @@ def test_the_page_on_the_doctor_names_options_that_there_are_and_an_exception_th
     assert len(commands) > 4
     group: Any = typer.main.get_command(build(application.build_chain.__module__))
     for command in commands:
-        doctor = group.get_command(None, "doctor")
+        doctor = group.commands["doctor"]
         doctor.make_parser(click.Context(doctor)).parse_args(shlex.split(command))  # raises where an option is none
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "doctor.yaml").write_text(example)

@@ -157,9 +157,9 @@ def wrong_in(commands: Any, arguments: list[str]) -> str:
     while hasattr(command, "commands"):
         if not left:
             return "a command is missing"
-        if (found := command.get_command(None, left[0])) is None:
+        if left[0] not in command.commands:
             return f"there is no {left[0]}"
-        command, left = found, left[1:]
+        command, left = command.commands[left[0]], left[1:]
     try:
         command.make_parser(click.Context(command)).parse_args([each for each in left if each != "$@"])
     except Exception as error:  # noqa: BLE001  # typer brings a click of its own, whose errors are others

@@ -54,9 +54,8 @@ def options_of(command: Any, words: list[str]) -> None:
     """Follow a command line down to its last command, and have its options read; raises where one is none."""
     while hasattr(command, "commands"):
         assert words, f"{command.name} needs a command"
-        found = command.get_command(None, words[0])
-        assert found is not None, words[0]
-        command, words = found, words[1:]
+        assert words[0] in command.commands, words[0]
+        command, words = command.commands[words[0]], words[1:]
     command.make_parser(click.Context(command)).parse_args(words)
 
 
