@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from benchmarks.workspace import FailedError, environment_python
 from tools.bake import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.workspace import Workspace
 
 START_SECONDS = 30.0
@@ -82,6 +85,16 @@ class Server:
         self.pid = self._process.pid if contender.whole else int(line.get("pid", self._process.pid))
         self._pids = processes.family(self.pid)
 
+    def each(self, contenders: Sequence[Contender]) -> list[Server]:
+        """Return the servers that it has, each with its address; what one needs is what the process needs meanwhile."""
+        found = []
+        for contender, line in zip(contenders, self.lines, strict=True):
+            server = copy.copy(self)
+            server.contender, server.target = contender, line["address"]
+            server.admin = line.get("admin", "") if contender.counts else ""
+            found.append(server)
+        return found
+
     def look_again(self) -> None:
         """Count the processes that have come meanwhile, too."""
         self._pids = processes.family(self.pid)
@@ -124,27 +137,3 @@ class Server:
             time.sleep(0.05)
         self.stop()
         raise FailedError(f"{self.contender.name} did not start:\n{self.output()}")
-
-
-class Within:
-    """One of the servers of a process that has several; what it needs is what the process needs while it is called.
-
-    Args:
-        process: Which.
-        contender: What this one is.
-        line: What it said when it listened.
-
-    """
-
-    def __init__(self, process: Server, contender: Contender, line: dict[str, Any]) -> None:
-        """Take it."""
-        self.contender = contender
-        self.target: str = line["address"]
-        self.admin: str = line.get("admin", "") if contender.counts else ""
-        self.pid, self.output, self.cpu_seconds, self.memory_bytes = (
-            process.pid,
-            process.output,
-            process.cpu_seconds,
-            process.memory_bytes,
-        )
-        self.keep_to, self.look_again = process.keep_to, process.look_again

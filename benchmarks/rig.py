@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import load
 from benchmarks.calls import Client, calls_counted
-from benchmarks.contenders import Contender, Server, Within
+from benchmarks.contenders import Contender, Server
 from benchmarks.workspace import FailedError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Sample:
 class Rig:
     """A server, its client, and what was measured of it."""
 
-    server: Server | Within
+    server: Server
     client: Client
     ask: Ask
     name: str = ""
@@ -85,7 +85,7 @@ def running(contender: Contender, workspace: Workspace, client_of: Callable[...,
 
 
 @contextmanager
-def _called(server: Server | Within, workspace: Workspace, client_of: Callable[..., Client] = Client) -> Iterator[Rig]:
+def _called(server: Server, workspace: Workspace, client_of: Callable[..., Client] = Client) -> Iterator[Rig]:
     reader = workspace.token_of("bob")
     client = client_of(workspace, server.target, workspace.token_of("alice"), reader)
     client.create()
@@ -106,11 +106,7 @@ def in_one_process(contenders: Mapping[str, Contender], workspace: Workspace) ->
     process = Server(Contender("together", "several in one", arguments, servers=len(contenders)), workspace)
     try:
         with ExitStack() as stack:
-            servers = [
-                Within(process, contender, line)
-                for contender, line in zip(contenders.values(), process.lines, strict=True)
-            ]
-            yield [stack.enter_context(_called(server, workspace)) for server in servers]
+            yield [stack.enter_context(_called(each, workspace)) for each in process.each([*contenders.values()])]
     finally:
         process.stop()
 
