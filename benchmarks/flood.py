@@ -24,7 +24,7 @@ from benchmarks.handshakes import ID, PATH, RATE, TENANT, Callers
 __all__ = ["ID", "PATH", "TENANT"]
 
 ADDRESS = "127.0.0.2"  # the flood's; good callers come from 127.0.0.1
-CONNECTIONS = 4  # of the flood
+CONNECTIONS = 10  # of the flood
 SETTLE_SECONDS = 2.0  # from its beginning, until the limit has followed; and after its end
 _NUMBERS = re.compile(
     r'^(secure_rpc_load_(?:fair_limit_calls|refusals_total))(?:\{reason="(\w+)"\})? (\S+)$', re.MULTILINE

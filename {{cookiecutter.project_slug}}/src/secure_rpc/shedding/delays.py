@@ -53,13 +53,16 @@ class Delays:
         self.held += 1
         self._of_peer[name] = of_peer + 1
         try:
-            seconds = max(self._seconds, (of_peer + 1) / self._per_second_per_peer)
-            await self._pause(seconds * (0.5 + self._chance()))
+            await self._pause(self.seconds_of(of_peer + 1))
         finally:
             self.held -= 1
             self._of_peer[name] -= 1
             if not self._of_peer[name]:
                 del self._of_peer[name]
+
+    def seconds_of(self, held: int) -> float:
+        """Return how long the next is held of a peer that has so many, itself included."""
+        return max(self._seconds, held / self._per_second_per_peer) * (0.5 + self._chance())
 
     @property
     def peers(self) -> int:

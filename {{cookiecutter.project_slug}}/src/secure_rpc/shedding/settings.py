@@ -25,8 +25,8 @@ class Load(Section):
     fair_share_above: float = Field(default=0.5, gt=0, le=1)  # of the limit: from there on each peer has its share
     refusal_delay_seconds: float = Field(default=1.0, ge=0, le=10)  # for calls of a peer that has more than its share
     delayed_refusals_per_second_per_peer: Annotated[float, Field(gt=0)] = 25.0  # more: they are delayed longer
-    max_delayed_refusals: int = Field(default=1000, ge=0)  # at once; others are answered without delay
-    max_delayed_refusals_per_peer: int = Field(default=500, ge=0)
+    max_delayed_refusals: int = Field(default=1500, ge=0)  # at once; others are answered without delay
+    max_delayed_refusals_per_peer: int = Field(default=1000, ge=0)
     retry_after_seconds: Seconds = 1.0  # what refused callers are told, give or take a half
 
     @model_validator(mode="after")

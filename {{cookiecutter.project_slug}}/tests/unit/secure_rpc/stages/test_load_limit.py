@@ -60,6 +60,12 @@ def refusal(task: asyncio.Task[None]) -> errors.ResourceExhausted:
     return error
 
 
+def test_refusals_are_held_as_the_settings_say() -> None:
+    delays = stage_of(3, 10, refusal_delay_seconds=2.0, delayed_refusals_per_second_per_peer=0.5).delays
+    assert 1.0 <= delays.seconds_of(1) <= 3.0
+    assert 100.0 <= delays.seconds_of(100) <= 300.0
+
+
 async def test_one_call_more_than_the_limit_is_refused(call: MakeCall, method: MakeMethod) -> None:
     held, stage = Held(), stage_of(3, 10, 1000)
     calls = [call(address=f"ipv4:10.0.0.{number}:1") for number in range(4)]
