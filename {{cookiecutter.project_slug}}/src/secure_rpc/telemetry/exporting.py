@@ -14,15 +14,11 @@ from collections.abc import Sequence
 
 import httpx
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.telemetry.redaction import scrub
+from secure_rpc.telemetry.encoding import Encoder, StepSpan
 from secure_rpc.telemetry.tracing_metrics import TracingMetrics
 from secure_rpc.telemetry.tracing_settings import Tracing
 
@@ -52,7 +48,8 @@ class SpanQueue(SpanProcessor):
         self._metrics = metrics
         self._endpoint = settings.otlp_endpoint
         self._size = settings.queue_size
-        self._waiting: deque[ReadableSpan] = deque()
+        self._waiting: deque[ReadableSpan | StepSpan] = deque()
+        self._encoder = Encoder()
         self._many = threading.Event()  # there is enough for a request, or it is time to end
         self._stopping = threading.Event()
         self._failing = False
@@ -66,10 +63,12 @@ class SpanQueue(SpanProcessor):
         """Do nothing yet."""
 
     def on_end(self, span: ReadableSpan) -> None:
+        """Take a span that is kept."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            self.add(span)
+
+    def add(self, span: ReadableSpan | StepSpan) -> None:
         """Take a span, or let go of it where too many wait."""
-        context = span.context
-        if context is None or not context.trace_flags.sampled:
-            return
         if len(self._waiting) >= self._size:
             self._metrics.lost["queue_full"].inc()
             return
@@ -107,8 +106,8 @@ class SpanQueue(SpanProcessor):
                 self._metrics.lost["export_failed"].inc(len(batch))
                 logger.exception("traces could not be encoded")
 
-    def _send(self, batch: Sequence[ReadableSpan]) -> None:
-        body = gzip.compress(_scrubbed(encode_spans(batch)).SerializeToString(), 1)
+    def _send(self, batch: Sequence[ReadableSpan | StepSpan]) -> None:
+        body = gzip.compress(self._encoder.encoded(batch).SerializeToString(), 1)
         problem = ""
         for number in range(TRIES):
             if number and self._stopping.wait(PAUSE_SECONDS * 2 ** (number - 1)):
@@ -130,7 +129,7 @@ class SpanQueue(SpanProcessor):
             logger.warning("traces cannot be sent to %s, %d spans are lost: %s", self._endpoint, len(batch), problem)
         self._failing = True
 
-    def _succeeded(self, batch: Sequence[ReadableSpan], content: bytes) -> None:
+    def _succeeded(self, batch: Sequence[ReadableSpan | StepSpan], content: bytes) -> None:
         self._failing = False
         rejected = 0
         try:
@@ -139,19 +138,6 @@ class SpanQueue(SpanProcessor):
             logger.debug("the collector's answer is no message of OTLP")
         self._metrics.lost["rejected"].inc(rejected)
         self._metrics.exported.inc(len(batch) - rejected)
-
-
-def _scrubbed(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
-    """Take what looks like a secret out of what handlers and libraries have put into spans of theirs."""
-    for resource in request.resource_spans:
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                for attributes in (span.attributes, *(event.attributes for event in span.events)):
-                    for attribute in attributes:
-                        if attribute.value.HasField("string_value"):
-                            attribute.value.string_value = scrub(attribute.value.string_value)
-                span.status.message = scrub(span.status.message)
-    return request
 
 
 def _tls(settings: Tracing) -> ssl.SSLContext:

@@ -14,7 +14,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TraceFlags
@@ -22,6 +22,8 @@ from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes
 
 from secure_rpc.call import Call, Outcome
+from secure_rpc.telemetry.encoding import StepSpan
+from secure_rpc.telemetry.exporting import SpanQueue
 from secure_rpc.trace_context import Step, Trace
 
 MAX_ATTRIBUTES, MAX_EVENTS, MAX_CHARACTERS = 32, 16, 256  # of a span; of a value
@@ -36,11 +38,11 @@ class Spans:
     """Make spans.
 
     Args:
-        processor: is given each that has ended.
+        queue: is given each that has ended.
         resource: the attributes of the service.
     """
 
-    def __init__(self, processor: SpanProcessor, resource: Mapping[str, str]) -> None:
+    def __init__(self, queue: SpanQueue, resource: Mapping[str, str]) -> None:
         self._ids = _Ids()
         limits = SpanLimits(
             max_span_attributes=MAX_ATTRIBUTES, max_events=MAX_EVENTS, max_span_attribute_length=MAX_CHARACTERS
@@ -52,7 +54,8 @@ class Spans:
             span_limits=limits,
             shutdown_on_exit=False,
         )
-        self.provider.add_span_processor(processor)
+        self.provider.add_span_processor(queue)
+        self._queue = queue
         self._tracer = self.provider.get_tracer("secure_rpc")
 
     def make_global(self) -> None:
@@ -111,11 +114,7 @@ class Spans:
     def _step(self, trace: Trace, step: Step, offset: int, end: int) -> None:
         began = int(step.began * NANOSECONDS) + offset
         ended = int(step.ended * NANOSECONDS) + offset if step.ended else end
-        span = self._tracer.start_span(step.name, otel.set_span_in_context(trace.span, Context()), start_time=began)
-        if step.failure:
-            span.set_attribute("error.type", step.failure)
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(ended)
+        self._queue.add(StepSpan(trace.span, step.name, began, ended, step.failure))
 
     def _end(self, call: Call, trace: Trace, outcome: Outcome, end: int) -> None:
         span = trace.span
