@@ -11,9 +11,10 @@ from secure_rpc.audit.chain import GENESIS, Chain
 from secure_rpc.audit.checking import Signatures
 from secure_rpc.audit.checkpoints import Secret
 from secure_rpc.audit.files import Anchor, anchor_of
-from secure_rpc.audit.record import AuditRecord
+from secure_rpc.audit.record import content_of
 from secure_rpc.audit.verify import verify
 from secure_rpc.call import Principal
+from secure_rpc.observing import CallRecord
 
 RECORDS = 1_000_000
 CHECKPOINT_RECORDS = 1000
@@ -21,9 +22,9 @@ KEY = Secret(b"k" * 32)
 WHO = Principal("spiffe://example.org/a", "https://issuer.example.org", "alice", proofs=("token",))
 
 
-def record(number: int) -> AuditRecord:
+def record(number: int) -> CallRecord:
     """Return one of a usual call."""
-    return AuditRecord(
+    return CallRecord(
         1_767_225_600.0 + number,
         f"{number:032x}",
         "/things.v1.Things/Get",
@@ -45,7 +46,7 @@ def write(path: Path, count: int) -> float:
     began = time.process_time()
     with path.open("wb") as file:
         for number in range(count):
-            file.write(chain.line(record(number).as_dict()) + b"\n")
+            file.write(chain.line(content_of(record(number))) + b"\n")
             if chain.unsigned > CHECKPOINT_RECORDS or number == count - 1:
                 file.write((chain.checkpoint() or b"") + b"\n")
     anchor_of(path).write_bytes(chain.last.encoded())

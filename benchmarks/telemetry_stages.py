@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.call import Call, Method, Patience, Principal
+from secure_rpc.observing import Observer, observed
 from secure_rpc.stages.audit import Audit
 from secure_rpc.stages.telemetry import Telemetry
 from secure_rpc.telemetry import logging
@@ -60,12 +61,13 @@ async def measured(rounds: int, folder: Path) -> dict[str, list[float]]:
     metrics = Metrics()
     reporter = CallReporter(metrics, LOGGED)
     log = ChainLog(folder / "audit.log", on_written=metrics.audit.records.inc)
-    tell, record = Telemetry(metrics, reporter).bind(METHOD), Audit(log).bind(METHOD)
+    bound = (Telemetry(metrics, reporter).bind(METHOD), Audit(log).bind(METHOD))
+    tell, record = (observer for observer in bound if isinstance(observer, Observer))
     chains: dict[str, Callable[[Call], Awaitable[None]]] = {
         "none": _handle,
-        "telemetry": lambda call: tell(call, _handle),
-        "audit": lambda call: record(call, _handle),
-        "both": lambda call: tell(call, lambda inner: record(inner, _handle)),
+        "telemetry": observed(METHOD, [tell], _handle),
+        "audit": observed(METHOD, [record], _handle),
+        "both": observed(METHOD, [tell, record], _handle),
     }
     found: dict[str, list[float]] = {name: [] for name in chains}
     for _ in range(rounds):

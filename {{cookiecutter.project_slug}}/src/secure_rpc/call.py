@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -58,6 +58,7 @@ class Call:
         "has_begun",
         "metadata",
         "method",
+        "noted_fields",
         "path",
         "policy",
         "principal",
@@ -90,6 +91,7 @@ class Call:
         self.rule = ""  # of the policy, that allowed or refused the call
         self.policy = ""  # the version that the rule is of
         self.quotas: Mapping[str, Any] = {}  # by class, that the policy gives in place of the settings'
+        self.noted_fields: Sequence[tuple[str, str]] = ()  # of the request, for the audit
         self.trace: Trace | None = None  # that it is part of, where that is known
         self.raw_checks: tuple[RawCheck, ...] = ()
         self.request_checks: tuple[Check, ...] = ()

@@ -21,6 +21,7 @@ from secure_rpc.call import UNLIMITED, Call, Contract, Finish, Method, Patience,
 from secure_rpc.deadlines import Deadlines
 from secure_rpc.handling import Handler, RpcMethodHandler, function_of, refuse_unimplemented, terminal
 from secure_rpc.live import LiveStreams
+from secure_rpc.observing import Observer, observed
 
 __all__ = ["Middleware", "Proceed", "Stage"]
 
@@ -39,8 +40,8 @@ logger = logging.getLogger(__name__)
 class Stage(Protocol):
     """One concern of the chain."""
 
-    def bind(self, method: Method) -> Middleware | None:
-        """Return what surrounds each call of the method, None if the method does not need the stage."""
+    def bind(self, method: Method) -> Middleware | Observer | None:
+        """Return what surrounds or watches each call of the method, None if the method does not need the stage."""
 
 
 class Chain(grpc.GenericRpcHandler):
@@ -152,12 +153,7 @@ class Chain(grpc.GenericRpcHandler):
         )
 
     def _compile(self, method: Method, handler: Handler) -> _Served:
-        proceed = self._deadlines.hold(method, terminal(method, handler))
-        for stage in reversed(self._stages):
-            middleware = stage.bind(method)
-            if middleware is not None:
-                proceed = _link(middleware, proceed)
-
+        proceed = self._through(method, self._deadlines.hold(method, terminal(method, handler)))
         lasts = method.request_streaming or method.response_streaming
         begin, leave = (self._live.add, self._live.discard) if lasts else (_pass, _pass)
 
@@ -197,6 +193,18 @@ class Chain(grpc.GenericRpcHandler):
         handle = grpc.stream_stream_rpc_method_handler if method.response_streaming else _UNARY
         return _Served(method, run, handle(serve))
 
+    def _through(self, method: Method, proceed: Proceed) -> Proceed:
+        """Return what leads a call through the stages that the method needs, to what proceeds with it."""
+        observers: list[Observer] = []  # neighbours, who share one look at each call
+        for stage in reversed(self._stages):
+            bound = stage.bind(method)
+            if isinstance(bound, Observer):
+                observers.insert(0, bound)
+            elif bound is not None:
+                proceed = _link(bound, _watched(method, observers, proceed))
+                observers = []
+        return _watched(method, observers, proceed)
+
     async def _end(self, call: Call, refusal: errors.StatusError, finish: Finish) -> None:
         """Refuse a call by its status alone: gRPC's `abort` raises, and keeps what it raised with all that ran."""
         context = call.context
@@ -222,6 +230,10 @@ class _Served(NamedTuple):
 
 def _pass(_call: Call) -> None:
     """Do nothing for a call that is over soon."""
+
+
+def _watched(method: Method, observers: list[Observer], proceed: Proceed) -> Proceed:
+    return observed(method, observers, proceed) if observers else proceed
 
 
 def _link(middleware: Middleware, proceed: Proceed) -> Proceed:

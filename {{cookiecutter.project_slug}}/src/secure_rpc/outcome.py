@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     error: BaseException | None
 
 
-_OK = Outcome(grpc.StatusCode.OK, "", None)
+ENDED_WELL = Outcome(grpc.StatusCode.OK, "", None)
 
 
 def outcome_of(error: BaseException | None, time_remaining: Callable[[], float | None]) -> Outcome:
@@ -33,7 +33,7 @@ def outcome_of(error: BaseException | None, time_remaining: Callable[[], float |
         time_remaining: gives the seconds until the call had to end, None where it had not to.
     """
     if error is None:
-        return _OK
+        return ENDED_WELL
     if isinstance(error, asyncio.CancelledError | errors.Cancelled):
         remaining = time_remaining()
         if remaining is not None and remaining < CLOCK_TOLERANCE_SECONDS:

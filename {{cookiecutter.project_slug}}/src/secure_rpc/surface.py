@@ -23,8 +23,9 @@ STATUSES = (
 SURFACE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "errors": ("StatusError", *STATUSES.split(), "of", "bad_request", "retry_after", "quota_failure"),
-        "call": ("Call", "Check", "Contract", "Method", "Peer", "Principal", "current_call"),
+        "call": ("Call", "Check", "Contract", "Method", "Outcome", "Peer", "Principal", "current_call"),
         "chain": ("Middleware", "Proceed", "Stage"),
+        "observing": ("CallRecord", "NotedCall", "Observer"),
         "platform": ("Application", "Platform"),
         "settings": ("Settings", "load"),
         "cli": ("run",),
@@ -61,6 +62,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "call.Check": "Sees one message; raises a StatusError to refuse it.",
         "chain.Middleware": "Surrounds a call: does something before and after it goes on.",
         "chain.Proceed": "Goes on with a call, and returns when it is over.",
+        "observing.NotedCall": "A call that has ended: a plain tuple, in the order of `CallRecord`.",
         "token_sources.TokenSource": "Returns the token for an attempt.",
     }
 )

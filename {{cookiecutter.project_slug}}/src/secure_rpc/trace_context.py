@@ -6,7 +6,7 @@ import itertools
 import random
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 TRACEPARENT, TRACESTATE, BAGGAGE = "traceparent", "tracestate", "baggage"
@@ -60,6 +60,11 @@ class Trace:
         return self._trace_id
 
     @property
+    def known_id(self) -> str:
+        """Return its name where anybody has heard of it, else ""."""
+        return self._trace_id
+
+    @property
     def is_root(self) -> bool:
         """Tell whether it begins with this call."""
         return not self.span_id
@@ -92,13 +97,20 @@ class Step:
         self.failure = ""
 
 
-def follow(metadata: Iterable[tuple[str, str | bytes]], *, with_baggage: bool = False) -> Trace | None:
+def follow(metadata: Collection[tuple[str, str | bytes]], *, with_baggage: bool = False) -> Trace | None:
     """Return the trace that a call says it is part of; None where it says none, or says it wrongly.
 
     Args:
         metadata: of the call.
         with_baggage: whether baggage is handed on; what is too much of it is dropped as a whole.
     """
+    for key, _ in metadata:
+        if key == TRACEPARENT:
+            return _followed(metadata, with_baggage=with_baggage)
+    return None  # as for most calls, which pay for no more than the look
+
+
+def _followed(metadata: Collection[tuple[str, str | bytes]], *, with_baggage: bool) -> Trace | None:
     parent = state = baggage = ""
     for key, value in metadata:
         if key == TRACEPARENT:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from secure_rpc.audit.chain_log import ChainLog, Pace
-from secure_rpc.audit.record import AuditRecord
+from secure_rpc.observing import CallRecord
 
-MakeRecord: TypeAlias = Callable[..., AuditRecord]
+MakeRecord: TypeAlias = Callable[..., CallRecord]
 
 
 def written(path: Path, record: MakeRecord, begin: int, end: int, rotate_bytes: int = 0) -> ChainLog:

@@ -30,6 +30,7 @@ class Chain:
 
     def __init__(self, last: Anchor, signer: Signer | None, leaves: list[bytes], clock: Callable[[], float]) -> None:
         self.id, self.sequence, self.head = last
+        self._named, self._before = orjson.dumps(self.id), orjson.dumps(self.head)
         self._signer = signer
         self._leaves = leaves
         self._clock = clock
@@ -49,7 +50,10 @@ class Chain:
         self.sequence += 1
         if "time" not in content:
             content["time"] = timestamp(self._clock())
-        return self._linked({"chain": self.id, "seq": self.sequence, "prev": self.head, **content})
+        # as if these were the first of the content, but for a copy of it
+        line = b'{"chain":%b,"seq":%d,"prev":%b,%b' % (self._named, self.sequence, self._before, _encoded(content)[1:])
+        self._link(line)
+        return line
 
     def checkpoint(self) -> bytes | None:
         """Return a signed line; None where nothing signs, or nothing is to be signed."""
@@ -68,15 +72,16 @@ class Chain:
             "root": root_of(leaves).hex(),
         }
         self._leaves = []
-        return self._linked({**content, "signature": signer.sign(signed_bytes(content)).hex()})
-
-    def _linked(self, content: dict[str, Any]) -> bytes:
-        line = _encoded(content)
-        digest = hashlib.sha256(line)
-        self.head = digest.hexdigest()
-        if self._signer is not None:
-            self._leaves.append(digest.digest())
+        line = _encoded({**content, "signature": signer.sign(signed_bytes(content)).hex()})
+        self._link(line)
         return line
+
+    def _link(self, line: bytes) -> None:
+        digest = hashlib.sha256(line).digest()
+        self.head = digest.hex()
+        self._before = b'"%b"' % self.head.encode()
+        if self._signer is not None:
+            self._leaves.append(digest)
 
 
 def _encoded(content: dict[str, Any]) -> bytes:

@@ -20,12 +20,13 @@ from secure_rpc.audit.archive import Archive, Keeping
 from secure_rpc.audit.chain import Chain
 from secure_rpc.audit.checkpoints import Signer
 from secure_rpc.audit.files import NO_ANCHOR, Anchor, open_alone
-from secure_rpc.audit.record import AuditEvent, AuditRecord
+from secure_rpc.audit.record import AuditEvent, content_of
 from secure_rpc.audit.recovery import recover
 from secure_rpc.audit.segments import CLOSED, RETIRED, STARTED
 from secure_rpc.audit.writing import Waiters, Writer, Writing
 from secure_rpc.batching import Batch
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observing import NotedCall
 
 DELAY_SECONDS = 0.2  # that a record may wait for others, where no reply waits for it: each write syncs two files
 TIDY_SECONDS = 60.0  # between two looks at the closed files
@@ -84,8 +85,8 @@ class ChainLog:
         self._on_failure = on_failure
         self._on_anchor = on_anchor
         self._clock = clock
-        self._batch = Batch[AuditRecord | AuditEvent](self._encode, DELAY_SECONDS)
-        self.add: Callable[[AuditRecord | AuditEvent], None] = self._batch.add
+        self._batch = Batch[NotedCall | AuditEvent](self._encode, DELAY_SECONDS)
+        self.add: Callable[[NotedCall | AuditEvent], None] = self._batch.add
         self._lines: list[bytes] = []
         self._calls = 0  # whose records are among them
         self._queue: deque[Writing] = deque()  # what was taken from the lines, and is not on disk
@@ -185,13 +186,16 @@ class ChainLog:
         self._sign()
         self._file_lines = int(not is_empty)
 
-    def _encode(self, records: list[AuditRecord | AuditEvent]) -> None:
+    def _encode(self, records: list[NotedCall | AuditEvent]) -> None:
         for record in records:
             if self._waiting_bytes > MAX_WAITING_BYTES:
                 self._lost += 1
             else:
-                self._line(record.as_dict())
-                self._calls += isinstance(record, AuditRecord)
+                if isinstance(record, AuditEvent):
+                    self._line(record.as_dict())
+                else:
+                    self._line(content_of(record))
+                    self._calls += 1
                 if self._chain.unsigned > self._pace.checkpoint_records:
                     self._sign()
         if self._writing is None and not self._batch.waiting:  # each write syncs two files; `tick` bounds the wait

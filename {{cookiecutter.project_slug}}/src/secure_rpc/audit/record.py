@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from secure_rpc.call import Principal
+from secure_rpc.observing import NotedCall
 
 CALL = "call"  # the event of a record of a call
 
@@ -26,48 +27,38 @@ class AuditEvent(NamedTuple):
         return {"event": self.event, "time": timestamp(self.time_seconds), **self.fields}
 
 
-class AuditRecord(NamedTuple):
-    """A call that has ended, as cheaply as it can be noted."""
+def content_of(noted: NotedCall) -> dict[str, Any]:
+    """Return a call as it is written; no token and no claim is in it.
 
-    time_seconds: float  # Unix time at which the call began
-    call_id: str
-    method: str
-    kind: str
-    principal: Principal | None
-    workload: str  # of the certificate, also where there is no principal
-    tenant: str
-    rule: str
-    peer: str
-    code: str
-    reason: str
-    duration_seconds: float
-    fields: tuple[tuple[str, str], ...] = ()  # of the request, as the contract's audit_fields ask
-    policy: str = ""  # the version that the rule is of
-    trace_id: str = ""  # of the W3C trace context
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as it is written; no token and no claim is in it."""
-        principal = self.principal or _NOBODY
-        return {
-            "event": CALL,
-            "time": timestamp(self.time_seconds),
-            "call_id": self.call_id,
-            "method": self.method,
-            "kind": self.kind,
-            "code": self.code,
-            "reason": self.reason,
-            "workload": self.workload,
-            "issuer": principal.issuer,
-            "subject": principal.subject,
-            "proofs": principal.proofs,
-            "tenant": self.tenant,
-            "rule": self.rule,
-            "policy": self.policy,
-            "peer": self.peer,
-            "duration_us": round(self.duration_seconds * 1_000_000),
-            "fields": dict(self.fields),
-            "trace_id": self.trace_id,
-        }
+    Args:
+        noted: in the order of `CallRecord`.
+    """
+    (
+        time_seconds, call_id, method, kind, principal, workload, tenant, rule, peer, code, reason, duration_seconds,
+        fields, policy, trace_id,
+    ) = noted  # fmt: skip
+    if principal is None:
+        principal = _NOBODY
+    return {
+        "event": CALL,
+        "time": timestamp(time_seconds),
+        "call_id": call_id,
+        "method": method,
+        "kind": kind,
+        "code": code,
+        "reason": reason,
+        "workload": workload,
+        "issuer": principal.issuer,
+        "subject": principal.subject,
+        "proofs": principal.proofs,
+        "tenant": tenant,
+        "rule": rule,
+        "policy": policy,
+        "peer": peer,
+        "duration_us": round(duration_seconds * 1_000_000),
+        "fields": dict(fields),
+        "trace_id": trace_id,
+    }
 
 
 def timestamp(unix_seconds: float) -> str:

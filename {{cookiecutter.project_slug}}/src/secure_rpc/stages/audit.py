@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from secure_rpc import errors
 from secure_rpc.audit.chain_log import ChainLog
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.settings import Durability
-from secure_rpc.call import Call, Method
+from secure_rpc.call import Call, Method, Outcome
 from secure_rpc.chain import Middleware, Proceed
+from secure_rpc.observing import NotedCall, Observer, observed
 from secure_rpc.redaction import REDACTED, is_hidden, redacted
 
 MAX_FIELD_CHARACTERS = 256  # of a request's field in a record
@@ -24,67 +23,38 @@ class Audit:
         log: where to.
         durability: whether the reply waits until the record is on disk.
         refuse_when_unwritable: whether calls are refused while records cannot be written.
-        clock: gives Unix time in seconds.
     """
 
     def __init__(
-        self,
-        log: ChainLog,
-        durability: Durability = Durability.DEFERRED,
-        *,
-        refuse_when_unwritable: bool = True,
-        clock: Callable[[], float] = time.time,
+        self, log: ChainLog, durability: Durability = Durability.DEFERRED, *, refuse_when_unwritable: bool = True
     ) -> None:
         self._log = log
         self._durable = durability is Durability.DURABLE
         self._refuse_when_unwritable = refuse_when_unwritable
-        self._clock = clock
 
-    def bind(self, method: Method) -> Middleware:
+    def bind(self, method: Method) -> Observer | Middleware:
         """Record every method, also those that do not exist."""
-        clock, kind, wanted = self._clock, method.kind, method.contract.audit_fields
+        log, add, wanted = self._log, self._log.add, method.contract.audit_fields
+        refuse = self._refuse_when_unwritable
+
+        def begin(call: Call) -> None:
+            if wanted:
+                call.check_requests(_first_fields(wanted, call))
+            if log.failing and refuse:
+                raise errors.Unavailable(reason="AUDIT_UNAVAILABLE")
+
+        def end(_call: Call, noted: NotedCall, _outcome: Outcome) -> None:
+            add(noted)
+
+        observer = Observer(begin, end)
+        if not self._durable:
+            return observer
 
         async def record(call: Call, proceed: Proceed) -> None:
-            started = clock()
-            fields: list[tuple[str, str]] = []
-            if wanted:
-                call.check_requests(_first_fields(wanted, fields))
-            error: BaseException | None = None
-            try:
-                self._check_writable()
-                await proceed(call)
-            except BaseException as caught:
-                error = caught
-                raise
-            finally:
-                outcome = call.outcome(error)
-                self._log.add(
-                    AuditRecord(
-                        started,
-                        call.id,
-                        call.path,
-                        kind,
-                        call.principal,
-                        call.workload,
-                        call.tenant,
-                        call.rule,
-                        call.address,
-                        outcome.code.name,
-                        outcome.reason,
-                        clock() - started,
-                        tuple(fields),
-                        call.policy,
-                        call.trace.trace_id if call.trace is not None else "",
-                    )
-                )
-            if self._durable:
-                await self._wait()
+            await observed(method, [observer], proceed)(call)
+            await self._wait()
 
         return record
-
-    def _check_writable(self) -> None:
-        if self._log.failing and self._refuse_when_unwritable:
-            raise errors.Unavailable(reason="AUDIT_UNAVAILABLE")
 
     async def _wait(self) -> None:
         try:
@@ -94,10 +64,10 @@ class Audit:
                 raise errors.Unavailable(reason="AUDIT_UNAVAILABLE") from error
 
 
-def _first_fields(wanted: tuple[str, ...], fields: list[tuple[str, str]]) -> Callable[[Any], None]:
+def _first_fields(wanted: tuple[str, ...], call: Call) -> Callable[[Any], None]:
     def note(message: Any) -> None:
-        if not fields:
-            fields.extend((name, _shown(message, name)[:MAX_FIELD_CHARACTERS]) for name in wanted)
+        if not call.noted_fields:
+            call.noted_fields = [(name, _shown(message, name)[:MAX_FIELD_CHARACTERS]) for name in wanted]
 
     return note
 

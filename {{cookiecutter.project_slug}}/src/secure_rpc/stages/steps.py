@@ -9,6 +9,7 @@ from typing import Any
 from secure_rpc import errors
 from secure_rpc.call import Call, Check, Method
 from secure_rpc.chain import Middleware, Proceed, Stage
+from secure_rpc.observing import Observer
 from secure_rpc.trace_context import Step
 
 MAX_STEPS = 32  # of one call: a stream's messages are checked one by one
@@ -28,11 +29,11 @@ class Steps:
         self._stage = stage
         self._of_messages = of_messages
 
-    def bind(self, method: Method) -> Middleware | None:
+    def bind(self, method: Method) -> Middleware | Observer | None:
         """Surround what the stage surrounds."""
         inner, name, of_messages = self._stage.bind(method), self._name, self._of_messages
-        if inner is None:
-            return None
+        if inner is None or isinstance(inner, Observer):
+            return inner
 
         def note(call: Call, proceed: Proceed) -> Awaitable[None]:
             trace = call.trace

@@ -7,8 +7,9 @@ from time import perf_counter
 import grpc
 
 from secure_rpc.call import Call, Method, Outcome
-from secure_rpc.chain import Middleware, Proceed
-from secure_rpc.telemetry.calls import CallRecord, CallReporter
+from secure_rpc.observing import CallRecord, NotedCall, Observer
+from secure_rpc.outcome import ENDED_WELL
+from secure_rpc.telemetry.calls import CallReporter
 from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.telemetry.tracing import NoTracing
 
@@ -31,47 +32,28 @@ class Telemetry:
         self._tracing = tracing or NoTracing()
         metrics.before_scrape(lambda: metrics.calls.in_flight.set(self._in_flight))
 
-    def bind(self, method: Method) -> Middleware:
+    def bind(self, method: Method) -> Observer:
         """Report every method, also those that do not exist."""
         add, counted = self._reporter.add, self._metrics_of(method)
-        begin, end = self._tracing.begin, self._tracing.end
+        begin_trace, end_trace = self._tracing.begin, self._tracing.end
         lasts = method.request_streaming or method.response_streaming
 
-        async def report(call: Call, proceed: Proceed) -> None:
-            started = perf_counter()
+        def begin(call: Call) -> None:
             self._in_flight += 1
             counted.started += 1
-            trace = call.trace = begin(call)
-            error: BaseException | None = None
-            try:
-                await proceed(call)
-            except BaseException as caught:
-                error = caught
-                raise
-            finally:
-                self._in_flight -= 1
-                outcome = call.outcome(error)
-                end(call, trace, outcome, started)
-                add(
-                    CallRecord(
-                        method,
-                        call.path,
-                        call.id,
-                        call.principal,
-                        call.workload,
-                        call.tenant,
-                        call.rule,
-                        call.address,
-                        outcome.code,
-                        outcome.reason,
-                        perf_counter() - started,
-                        trace.trace_id if trace is not None else "",
-                        trace is not None and trace.span is not None,
-                        ended_by_auth=lasts and outcome.code in REFUSED_BY_AUTH and _had_begun(call, outcome),
-                    )
-                )
+            call.trace = begin_trace(call)
 
-        return report
+        def end(call: Call, noted: NotedCall, outcome: Outcome) -> None:
+            self._in_flight -= 1
+            trace, is_traced, by_auth = call.trace, False, False
+            if trace is not None and (trace.span is not None or outcome is not ENDED_WELL):
+                end_trace(call, trace, outcome, perf_counter() - CallRecord(*noted).duration_seconds)
+                is_traced = trace.span is not None
+            if outcome is not ENDED_WELL:
+                by_auth = lasts and outcome.code in REFUSED_BY_AUTH and _had_begun(call, outcome)
+            add((counted, noted, is_traced, by_auth))
+
+        return Observer(begin, end)
 
 
 def _had_begun(call: Call, outcome: Outcome) -> bool:

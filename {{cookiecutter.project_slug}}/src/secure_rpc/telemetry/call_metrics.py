@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from secure_rpc.method import Method
@@ -95,15 +94,15 @@ class CallMetrics:
             found = self._of[method.path] = MethodMetrics(self, method)
         return found
 
-    def refused(self, label: str, code: grpc.StatusCode, reason: str) -> Counter:
+    def refused(self, label: str, code: str, reason: str) -> Counter:
         """Return the counter of calls that ended so.
 
         Args:
             label: of the method.
-            code: the status.
+            code: the name of the status.
             reason: as the platform or a handler gave it, "" for none.
         """
-        return self.refusals.labels(label, code.name, self._reason(reason or code.name))
+        return self.refusals.labels(label, code, self._reason(reason or code))
 
     def ended_are(self, count: Callable[[], int]) -> None:
         """Say who knows how many calls have ended since the start."""
@@ -132,30 +131,30 @@ class MethodMetrics:
         self._metrics = metrics
         self._label = label = method_label(method.path)
         self._started = metrics.started.labels(label)
-        self._durations: dict[grpc.StatusCode, Histogram] = {}
-        self._refusals: dict[tuple[grpc.StatusCode, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+        self._refusals: dict[tuple[str, str], Counter] = {}
         lasts = bool(method.path) and (method.request_streaming or method.response_streaming)
         self._streams = metrics.streams_ended.labels(label) if lasts else None  # zeros show before the first
         self.started = self._started_before = 0  # calls, counted at the price of an addition
 
-    def ended(self, code: grpc.StatusCode, duration_seconds: float, trace_id: str = "") -> None:
+    def ended(self, code: str, duration_seconds: float, trace_id: str = "") -> None:
         """Count a call.
 
         Args:
-            code: how it ended.
+            code: the name of the status that it ended with.
             duration_seconds: how long it took.
             trace_id: of the trace that was kept of it, the histogram's exemplar; "" where none was.
         """
         histogram = self._durations.get(code)
         if histogram is None:
-            histogram = self._durations[code] = self._metrics.duration.labels(self._label, code.name)
+            histogram = self._durations[code] = self._metrics.duration.labels(self._label, code)
         histogram.observe(duration_seconds, {"trace_id": trace_id} if trace_id else None)
 
-    def refused(self, code: grpc.StatusCode, reason: str, *, ended_by_auth: bool = False) -> None:
+    def refused(self, code: str, reason: str, *, ended_by_auth: bool = False) -> None:
         """Count a call that did not end well.
 
         Args:
-            code: the status.
+            code: the name of the status.
             reason: as the platform or a handler gave it, "" for none.
             ended_by_auth: whether it was a stream that had begun, and its caller is not let in any more.
         """

@@ -50,10 +50,27 @@ def load_example(name: str) -> ModuleType:
     return module
 
 
-def test_the_page_on_stages_quotes_the_example_as_it_is() -> None:
+@pytest.mark.parametrize(("name", "file"), [("BusinessHours", "business_hours.py"), ("SlowCalls", "slow_calls.py")])
+def test_the_page_on_stages_quotes_the_examples_as_they_are(name: str, file: str) -> None:
     page = Path("docs/adding-a-stage.md").read_text()
-    [quoted] = re.findall(r"```python\n(class BusinessHours.*?)```", page, re.DOTALL)
-    assert quoted in (EXAMPLES / "business_hours.py").read_text()
+    [quoted] = re.findall(rf"```python\n(class {name}.*?)```", page, re.DOTALL)
+    assert quoted in (EXAMPLES / file).read_text()
+
+
+@pytest.mark.parametrize(("seconds", "codes"), [(0.0, ["NOT_FOUND"]), (60.0, [])])
+async def test_the_example_that_watches_is_told_of_unary_calls_and_sees_how_they_ended(
+    application: Application, tmp_path: Path, seconds: float, codes: list[str]
+) -> None:
+    told: list[Any] = []
+    stage = load_example("slow_calls").SlowCalls(seconds, told.append)
+    extended = Application(lambda platform: [*application.build_chain(platform), stage], application.add_services)
+    async with run_service(extended, tmp_path) as service:
+        stub = pb_grpc.{{ cookiecutter.resource_name }}ServiceStub(service.client_as("alice"))
+        get = stub.Get{{ cookiecutter.resource_name }}(
+            pb.Get{{ cookiecutter.resource_name }}Request(tenant="acme", id="1"),
+        )
+        assert await get.code() is grpc.StatusCode.NOT_FOUND
+    assert [record.code for record in told] == codes
 
 
 @pytest.mark.parametrize("hour", [7, 12, 18])

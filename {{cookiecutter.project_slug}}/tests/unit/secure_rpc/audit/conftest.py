@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from secure_rpc.audit.chain_log import ChainLog
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.call import Principal
+from secure_rpc.observing import CallRecord
 
 
 @pytest.fixture(scope="session")
-def record() -> Callable[..., AuditRecord]:
+def record() -> Callable[..., CallRecord]:
     """Return what makes a record."""
 
-    def make(number: int = 0, **said: Any) -> AuditRecord:
+    def make(number: int = 0, **said: Any) -> CallRecord:
         usual: dict[str, Any] = {
             "time_seconds": 1_767_225_600.5,
             "call_id": f"call-{number}",
@@ -33,13 +33,13 @@ def record() -> Callable[..., AuditRecord]:
             "reason": "",
             "duration_seconds": 0.001_5,
         }
-        return AuditRecord(**(usual | said))
+        return CallRecord(**(usual | said))
 
     return make
 
 
 @pytest.fixture
-def log_of(tmp_path: Path, record: Callable[..., AuditRecord]) -> Callable[[int], Path]:
+def log_of(tmp_path: Path, record: Callable[..., CallRecord]) -> Callable[[int], Path]:
     """Return what writes that many records and gives the file, as a process leaves it that is killed."""
 
     def write(count: int) -> Path:

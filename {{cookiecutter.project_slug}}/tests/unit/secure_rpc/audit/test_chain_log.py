@@ -15,24 +15,24 @@ import pytest
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.files import anchor_of
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
 from secure_rpc.batching import SLICE
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observing import CallRecord
 
 LogOf = Callable[[int], Path]
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 WRITER = """
 import asyncio, itertools, sys
 from pathlib import Path
 from secure_rpc.audit.chain_log import ChainLog
-from secure_rpc.audit.record import AuditRecord
+from secure_rpc.observing import CallRecord
 
 async def write():
     log = ChainLog(Path(sys.argv[1]))
     for number in itertools.count():
         for _ in range(50):
-            log.add(AuditRecord(0.0, str(number), "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+            log.add(CallRecord(0.0, str(number), "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
         await log.durable()
         print(50 * (number + 1), flush=True)
 

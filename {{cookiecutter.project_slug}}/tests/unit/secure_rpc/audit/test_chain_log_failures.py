@@ -16,11 +16,11 @@ import pytest
 from secure_rpc.audit import chain_log
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.files import anchor_of
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observing import CallRecord
 
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 FULL = Path("/dev/full")
 needs_a_full_disk = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 

@@ -18,13 +18,13 @@ from secure_rpc.audit.chain_log import ChainLog, Pace
 from secure_rpc.audit.checking import Signatures
 from secure_rpc.audit.checkpoints import Secret, Signer, signer, verifier
 from secure_rpc.audit.files import Anchor, anchor_of
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import Finding, verify
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observing import CallRecord
 
 from support.clocks import Clock, until
 
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 Lines = list[bytes]
 
 
@@ -83,7 +83,8 @@ def with_new_roots(contents: list[dict[str, Any]]) -> Lines:
         if content["event"] == "checkpoint":
             signed = orjson.loads(chain.checkpoint() or b"")
             chain._leaves.clear()
-            lines.append(chain._linked({**signed, "key": content["key"]}))
+            lines.append(orjson.dumps({**signed, "key": content["key"]}))
+            chain._link(lines[-1])
         else:
             own = {key: value for key, value in content.items() if key not in {"chain", "seq", "prev"}}
             lines.append(chain.line(own))

@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_rpc.audit.record import AuditRecord, timestamp
+from secure_rpc.audit.record import content_of, timestamp
 from secure_rpc.call import Principal
+from secure_rpc.observing import CallRecord
 
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 
 
 def test_a_record_says_who_did_what_to_whose_data_and_how_it_ended(record: MakeRecord) -> None:
-    assert record(7, fields=(("title", "a book"),), policy="0123abcd").as_dict() == {
+    assert content_of(record(7, fields=(("title", "a book"),), policy="0123abcd")) == {
         "event": "call",
         "time": "2026-01-01T00:00:00.500000+00:00",
         "call_id": "call-7",
@@ -38,13 +39,13 @@ def test_a_record_says_who_did_what_to_whose_data_and_how_it_ended(record: MakeR
 
 
 def test_a_refused_caller_is_recorded_by_its_workload(record: MakeRecord) -> None:
-    written = record(principal=None).as_dict()
+    written = content_of(record(principal=None))
     assert (written["workload"], written["subject"], written["proofs"]) == ("spiffe://example.org/a", "", ())
 
 
 def test_no_claim_is_written(record: MakeRecord) -> None:
     principal = Principal(subject="alice", claims={"email": "alice@example.org"})
-    assert "alice@example.org" not in str(record(principal=principal).as_dict())
+    assert "alice@example.org" not in str(content_of(record(principal=principal)))
 
 
 @given(st.floats(min_value=0, max_value=4e9))

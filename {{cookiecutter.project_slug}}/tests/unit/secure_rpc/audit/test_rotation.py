@@ -18,15 +18,15 @@ from secure_rpc.audit.archive import Archive, Keeping
 from secure_rpc.audit.chain_log import ChainLog, Pace
 from secure_rpc.audit.checking import Signatures
 from secure_rpc.audit.checkpoints import Secret
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.segments import closed_segments
 from secure_rpc.audit.trail import lines_of
 from secure_rpc.audit.verify import verify
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observing import CallRecord
 
 from support.clocks import Clock, until
 
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 SMALL = Pace(rotate_bytes=4096)
 KEY = Secret(b"k" * 32)
 WRITER = """
@@ -34,13 +34,13 @@ import asyncio, itertools, sys
 from pathlib import Path
 from secure_rpc.audit.archive import Keeping
 from secure_rpc.audit.chain_log import ChainLog, Pace
-from secure_rpc.audit.record import AuditRecord
+from secure_rpc.observing import CallRecord
 
 async def write():
     log = ChainLog(Path(sys.argv[1]), pace=Pace(rotate_bytes=20_000), keeping=Keeping(compress=True))
     for number in itertools.count():
         for _ in range(50):
-            log.add(AuditRecord(0.0, str(number), "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+            log.add(CallRecord(0.0, str(number), "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
         await log.durable()
         log._tidied_at = float("-inf")
         log.tick()

@@ -17,12 +17,12 @@ from secure_rpc.audit.chain_log import ChainLog, Pace
 from secure_rpc.audit.checking import Signatures
 from secure_rpc.audit.checkpoints import Secret
 from secure_rpc.audit.files import Anchor, anchor_of
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.segments import closed_segments
 from secure_rpc.audit.verify import Finding, chains_missing, verify
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.observing import CallRecord
 
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 KEY = Secret(b"k" * 32)
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.files import anchor_of
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.verify import verify
+from secure_rpc.observing import CallRecord
 
 LogOf = Callable[[int], Path]
-MakeRecord = Callable[..., AuditRecord]
+MakeRecord = Callable[..., CallRecord]
 Lines = list[bytes]
 
 

@@ -18,11 +18,11 @@ from secure_rpc.audit.archive import Keeping
 from secure_rpc.audit.chain_log import ChainLog, Pace
 from secure_rpc.audit.checkpoints import signer
 from secure_rpc.audit.files import Anchor, anchor_of
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.audit.sealing import recipient
 from secure_rpc.call import Principal
 from secure_rpc.cli import audit
 from secure_rpc.cli.people import EX_CONFIG
+from secure_rpc.observing import CallRecord
 
 PEM, PKCS8 = Encoding.PEM, PrivateFormat.PKCS8
 ALICE = Principal("", "https://issuer.example.org", "alice")
@@ -58,7 +58,7 @@ class Folder:
             method = f"/shop.v1.Orders/{'Get' if number % 2 else 'List'}"
             reason = "" if code == "OK" else "POLICY"
             log.add(
-                AuditRecord(at, f"id-{number}", method, "unary", who, "", f"t{number % 3}", "", "", code, reason, 0.0)
+                CallRecord(at, f"id-{number}", method, "unary", who, "", f"t{number % 3}", "", "", code, reason, 0.0)
             )
             await log.durable()
         log.note("policy_reloaded", result="ok", policy="v2")
@@ -163,7 +163,7 @@ async def test_show_follows_a_log_from_file_to_file(folder: Folder) -> None:
         seen = [json.loads(output.readline())["call_id"] for _ in range(20)]
         log = ChainLog(folder.log, pace=Pace(rotate_bytes=4096))
         for number in range(20, 60):
-            log.add(AuditRecord(0.0, f"id-{number}", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+            log.add(CallRecord(0.0, f"id-{number}", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
             await log.durable()
         seen += [json.loads(output.readline())["call_id"] for _ in range(40)]
         process.kill()
@@ -229,7 +229,7 @@ def test_what_cannot_be_proved_is_told(folder: Folder, tmp_path: Path) -> None:
     code, _, err = folder.run("prove", "id-99", str(folder.log))
     assert (code, err) == (1, "no log has a record of the call id-99\n")
     unsigned = ChainLog(tmp_path / "unsigned.log")
-    unsigned.add(AuditRecord(0.0, "id-1", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+    unsigned.add(CallRecord(0.0, "id-1", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
     code, _, err = folder.run("prove", "id-1", str(unsigned.path))
     assert (code, "no checkpoint after the record of id-1 is there yet" in err) == (EX_CONFIG, True)
     assert folder.run("prove")[0] == EX_CONFIG

@@ -15,8 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from secure_rpc.audit.chain_log import ChainLog
 from secure_rpc.audit.export.exporter import BATCH_RECORDS
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.dev.authority import Authority, Request
+from secure_rpc.observing import CallRecord
 from secure_rpc.platform import Application
 from secure_rpc.settings import PREFIX
 
@@ -40,7 +40,7 @@ class Sent:
         self._log = folder / "audit.log"
         log = ChainLog(self._log)
         for number in range(RECORDS - 1):  # the first line is the chain's own
-            log.add(AuditRecord(0.0, f"call-{number}", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+            log.add(CallRecord(0.0, f"call-{number}", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         usual = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}

@@ -15,13 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from secure_rpc.audit.chain_log import ChainLog
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.cli import calling
 from secure_rpc.cli.main import build
 from secure_rpc.cli.people import EX_CONFIG
 from secure_rpc.dev.issuer import Caller, load_callers
 from secure_rpc.identity.issuer import Issuer
 from secure_rpc.identity.tokens import TokenVerifier
+from secure_rpc.observing import CallRecord
 from secure_rpc.platform import Application
 from secure_rpc.settings import PREFIX, load
 
@@ -153,7 +153,7 @@ def test_a_whole_log_is_told_with_what_is_in_it(invoke: Invoke, tmp_path: Path) 
     empty = f"{log.path}: whole, 0 calls (none) in 1 lines\n{chain}"
     assert invoke("audit", "verify", str(log.path)) == Ended(0, empty, "")
     for code in ("OK", "OK", "NOT_FOUND"):
-        log.add(AuditRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", code, "", 0.0))
+        log.add(CallRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", code, "", 0.0))
     told = invoke("audit", "verify", str(log.path)).out
     assert told == f"{log.path}: whole, 3 calls (OK 2, NOT_FOUND 1) in 4 lines\n{chain}"
 
@@ -174,7 +174,7 @@ def test_the_logs_of_all_workers_are_verified_and_one_that_is_gone_is_missed(
 
 def test_records_are_sent_once_by_a_command_of_its_own(shell: Shell, tmp_path: Path) -> None:
     log = ChainLog(tmp_path / "audit.log")
-    log.add(AuditRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
+    log.add(CallRecord(0.0, "c", "/a/B", "unary", None, "", "", "", "", "OK", "", 0.0))
     environment = {"SECURE_RPC_CONFIG": "config/dev.yaml", "SECURE_RPC_AUDIT__FILE": str(log.path)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "log.sock"))

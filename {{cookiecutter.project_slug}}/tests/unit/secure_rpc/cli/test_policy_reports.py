@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from secure_rpc.audit.chain_log import ChainLog
-from secure_rpc.audit.record import AuditRecord
 from secure_rpc.call import Principal
 from secure_rpc.cli.people import EX_CONFIG
+from secure_rpc.observing import CallRecord
 from secure_rpc.policy.document import load
 
 from support.policy_command import Shell
@@ -45,7 +45,7 @@ def log(shell: Shell) -> Callable[..., Awaitable[None]]:
             at = time.time() - days_ago * DAY
             path, peer = "/probe.v1.ProbeService/Unary", "ipv4:127.0.0.1:1"
             chain_log.add(
-                AuditRecord(at, str(number), path, "unary", ALICE, "", "", rule, peer, "OK", "", 0.001, (), version)
+                CallRecord(at, str(number), path, "unary", ALICE, "", "", rule, peer, "OK", "", 0.001, (), version)
             )
         await chain_log.close()
 

@@ -12,7 +12,8 @@ import structlog
 from structlog.typing import EventDict
 
 from secure_rpc.call import Method, Patience, Principal
-from secure_rpc.telemetry.calls import SERVER_FAULTS, CallRecord, CallReporter
+from secure_rpc.observing import CallRecord
+from secure_rpc.telemetry.calls import SERVER_FAULTS, CallReporter, Told
 from secure_rpc.telemetry.metrics import Metrics
 
 C = grpc.StatusCode
@@ -26,21 +27,22 @@ def lines() -> Iterator[list[EventDict]]:
         yield captured
 
 
-def record(code: grpc.StatusCode = C.OK, **said: Any) -> CallRecord:
+def told(metrics: Metrics, code: grpc.StatusCode = C.OK, of: Method = METHOD, **said: Any) -> Told:
     usual: dict[str, Any] = {
-        "method": METHOD,
-        "path": METHOD.path,
+        "time_seconds": 1_800_000_000.0,
         "call_id": "c-1",
+        "method": METHOD.path,
+        "kind": "unary",
         "principal": ALICE,
         "workload": ALICE.workload,
         "tenant": "acme",
         "rule": "bindings[0] reader",
         "peer": "ipv4:127.0.0.1:1",
-        "code": code,
+        "code": code.name,
         "reason": "",
         "duration_seconds": 0.001_234_5,
     }
-    return CallRecord(**(usual | said))
+    return metrics.calls.of(of), CallRecord(**(usual | said)), False, False
 
 
 def counted(metrics: Metrics, code: grpc.StatusCode, method: str = METHOD.path[1:]) -> float:
@@ -54,7 +56,8 @@ def refused(metrics: Metrics, code: grpc.StatusCode, reason: str = "", method: s
 
 
 def test_a_line_says_who_called_what_and_how_it_ended(lines: list[EventDict]) -> None:
-    CallReporter(Metrics()).add(record())
+    metrics = Metrics()
+    CallReporter(metrics).add(told(metrics))
     assert lines == [
         {
             "event": "call",
@@ -76,19 +79,21 @@ def test_a_line_says_who_called_what_and_how_it_ended(lines: list[EventDict]) ->
 
 
 def test_who_was_refused_before_it_was_known_is_named_by_its_workload_alone(lines: list[EventDict]) -> None:
-    CallReporter(Metrics()).add(record(C.UNAUTHENTICATED, principal=None, workload="spiffe://example.org/b"))
+    metrics = Metrics()
+    CallReporter(metrics).add(told(metrics, C.UNAUTHENTICATED, principal=None, workload="spiffe://example.org/b"))
     assert (lines[0]["principal"], lines[0]["workload"]) == ("", "spiffe://example.org/b")
 
 
 @pytest.mark.parametrize("code", C)
 def test_the_level_tells_whose_fault_it_was(lines: list[EventDict], code: grpc.StatusCode) -> None:
-    CallReporter(Metrics()).add(record(code))
-    expected = "info" if code is C.OK else "error" if code in SERVER_FAULTS else "warning"
+    metrics = Metrics()
+    CallReporter(metrics).add(told(metrics, code))
+    expected = "info" if code is C.OK else "error" if code.name in SERVER_FAULTS else "warning"
     assert [line["log_level"] for line in lines] == [expected]
 
 
 def test_faults_of_the_server_are_those_of_its_code() -> None:
-    assert {C.INTERNAL, C.UNKNOWN, C.DATA_LOSS} == SERVER_FAULTS
+    assert {C.INTERNAL.name, C.UNKNOWN.name, C.DATA_LOSS.name} == SERVER_FAULTS
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -99,7 +104,7 @@ def test_a_refusal_is_logged_and_counted_whatever_the_share(
     metrics = Metrics()
     reporter = CallReporter(metrics, share, chance=lambda: 0.999_999)
     for _ in range(10):
-        reporter.add(record(code))
+        reporter.add(told(metrics, code))
     assert len(lines) == 10
     assert refused(metrics, code) == counted(metrics, code) == 10
 
@@ -108,7 +113,7 @@ def test_calls_that_ended_well_are_logged_by_the_share_and_counted_all(lines: li
     metrics, chances = Metrics(), itertools.cycle([0.0, 0.249, 0.25, 0.9])
     reporter = CallReporter(metrics, 0.25, chance=lambda: next(chances))
     for _ in range(100):
-        reporter.add(record())
+        reporter.add(told(metrics))
     assert len(lines) == 50
     assert counted(metrics, C.OK) == 100
     assert b"secure_rpc_refusals_total" not in metrics.render()
@@ -116,9 +121,10 @@ def test_calls_that_ended_well_are_logged_by_the_share_and_counted_all(lines: li
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (1.0, 10)])
 def test_none_or_all_of_them_are_logged_where_that_is_asked(lines: list[EventDict], share: float, count: int) -> None:
-    reporter = CallReporter(Metrics(), share, chance=lambda: 0.0 if share else 0.999)
+    metrics = Metrics()
+    reporter = CallReporter(metrics, share, chance=lambda: 0.0 if share else 0.999)
     for _ in range(10):
-        reporter.add(record())
+        reporter.add(told(metrics))
     assert len(lines) == count
 
 
@@ -126,9 +132,9 @@ def test_none_or_all_of_them_are_logged_where_that_is_asked(lines: list[EventDic
 def test_a_refusal_counts_by_the_reason_that_the_platform_gave() -> None:
     metrics = Metrics()
     reporter = CallReporter(metrics)
-    reporter.add(record(C.UNAUTHENTICATED, reason="TOKEN_EXPIRED"))
-    reporter.add(record(C.UNAUTHENTICATED, reason="TOKEN_EXPIRED"))
-    reporter.add(record(C.NOT_FOUND))
+    reporter.add(told(metrics, C.UNAUTHENTICATED, reason="TOKEN_EXPIRED"))
+    reporter.add(told(metrics, C.UNAUTHENTICATED, reason="TOKEN_EXPIRED"))
+    reporter.add(told(metrics, C.NOT_FOUND))
     assert (refused(metrics, C.UNAUTHENTICATED, "TOKEN_EXPIRED"), refused(metrics, C.NOT_FOUND)) == (2, 1)
 
 
@@ -136,7 +142,7 @@ def test_the_path_of_an_unknown_method_is_logged_and_is_no_label(lines: list[Eve
     metrics = Metrics()
     reporter = CallReporter(metrics)
     for number in range(5):
-        reporter.add(record(C.UNIMPLEMENTED, method=Method("", Patience(1)), path=f"/no/{number}"))
+        reporter.add(told(metrics, C.UNIMPLEMENTED, Method("", Patience(1)), method=f"/no/{number}"))
     assert [line["method"] for line in lines] == [f"/no/{number}" for number in range(5)]
     assert counted(metrics, C.UNIMPLEMENTED, "other") == refused(metrics, C.UNIMPLEMENTED, method="other") == 5
 
@@ -146,7 +152,7 @@ async def test_what_waits_in_the_batch_is_counted_before_a_scrape() -> None:
     metrics = Metrics()
     reporter = CallReporter(metrics)
     for _ in range(1000):
-        reporter.add(record())
+        reporter.add(told(metrics))
     assert counted(metrics, C.OK) == 0
     metrics.render()
     assert counted(metrics, C.OK) == 1000
