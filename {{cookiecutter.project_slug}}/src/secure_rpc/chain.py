@@ -21,12 +21,10 @@ from secure_rpc.call import UNLIMITED, Call, Contract, Finish, Method, Patience,
 from secure_rpc.deadlines import Deadlines
 from secure_rpc.handling import Handler, RpcMethodHandler, function_of, refuse_unimplemented, terminal
 from secure_rpc.live import LiveStreams
-from secure_rpc.observing import Observer, observed
+from secure_rpc.observing import Middleware, Noting, Observer, Proceed, observed, parted
 
 __all__ = ["Middleware", "Proceed", "Stage"]
 
-Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
-Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[None]]
 ContractOf: TypeAlias = Callable[[str, MethodDescriptor | None], Contract]
 Answer: TypeAlias = Callable[[Any, Finish], Coroutine[Any, Any, None]]  # serves a call, of which it has gRPC's context
 
@@ -195,15 +193,21 @@ class Chain(grpc.GenericRpcHandler):
 
     def _through(self, method: Method, proceed: Proceed) -> Proceed:
         """Return what leads a call through the stages that the method needs, to what proceeds with it."""
+        plain = noting = proceed  # with a call of which no trace is kept, and with one of which it is
         observers: list[Observer] = []  # neighbours, who share one look at each call
         for stage in reversed(self._stages):
             bound = stage.bind(method)
             if isinstance(bound, Observer):
                 observers.insert(0, bound)
-            elif bound is not None:
-                proceed = _link(bound, _watched(method, observers, proceed))
+                continue
+            if bound is None:
+                continue
+            if observers:  # one of them may be who begins the trace
+                plain = noting = observed(method, observers, parted(plain, noting))
                 observers = []
-        return _watched(method, observers, proceed)
+            plain, noting = _linked(bound, plain, noting)
+        proceed = parted(plain, noting)
+        return observed(method, observers, proceed) if observers else proceed
 
     async def _end(self, call: Call, refusal: errors.StatusError, finish: Finish) -> None:
         """Refuse a call by its status alone: gRPC's `abort` raises, and keeps what it raised with all that ran."""
@@ -232,8 +236,11 @@ def _pass(_call: Call) -> None:
     """Do nothing for a call that is over soon."""
 
 
-def _watched(method: Method, observers: list[Observer], proceed: Proceed) -> Proceed:
-    return observed(method, observers, proceed) if observers else proceed
+def _linked(middleware: Middleware, plain: Proceed, noting: Proceed) -> tuple[Proceed, Proceed]:
+    if isinstance(middleware, Noting):
+        return _link(middleware.plain, plain), _link(middleware.noting, noting)
+    linked = _link(middleware, plain)
+    return linked, linked if plain is noting else _link(middleware, noting)
 
 
 def _link(middleware: Middleware, proceed: Proceed) -> Proceed:

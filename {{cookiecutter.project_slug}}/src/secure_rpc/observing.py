@@ -14,6 +14,11 @@ from typing import NamedTuple, TypeAlias
 from secure_rpc.call import Call, Method, Principal
 from secure_rpc.outcome import ENDED_WELL, Outcome
 
+__all__ = ["CallRecord", "NotedCall", "Observer"]
+
+Proceed: TypeAlias = Callable[[Call], Awaitable[None]]
+Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[None]]
+
 # A `CallRecord` before it is one: a plain tuple, which costs half as much to make
 NotedCall: TypeAlias = tuple[
     float, str, str, str, Principal | None, str, str, str, str, str, str, float, Sequence[tuple[str, str]], str, str
@@ -53,12 +58,41 @@ class Observer(NamedTuple):
     end: Callable[[Call, NotedCall, Outcome], None]
 
 
+class Noting:
+    """A middleware that notes more of calls of which a trace is kept; the chain asks once a call, not in each stage.
+
+    Args:
+        plain: surrounds other calls.
+        noting: surrounds those.
+    """
+
+    __slots__ = ("noting", "plain")
+
+    def __init__(self, plain: Middleware, noting: Middleware) -> None:
+        self.plain = plain
+        self.noting = noting
+
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[None]:
+        """Surround a call."""
+        return (self.noting if _is_noted(call) else self.plain)(call, proceed)
+
+
+def parted(plain: Proceed, noting: Proceed) -> Proceed:
+    """Return what proceeds with a call in one way or the other, by whether a trace is kept of it."""
+    return plain if plain is noting else lambda call: (noting if _is_noted(call) else plain)(call)
+
+
+def _is_noted(call: Call) -> bool:
+    trace = call.trace
+    return trace is not None and trace.steps is not None
+
+
 def observed(
     method: Method,
     observers: Sequence[Observer],
-    proceed: Callable[[Call], Awaitable[None]],
+    proceed: Proceed,
     clock: Callable[[], float] = time.time,
-) -> Callable[[Call], Awaitable[None]]:
+) -> Proceed:
     """Return what proceeds with a call of the method while observers watch, outermost first.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from secure_rpc import errors
 from secure_rpc.call import Call, Check, Method
 from secure_rpc.chain import Middleware, Proceed, Stage
-from secure_rpc.observing import Observer
+from secure_rpc.observing import Noting, Observer
 from secure_rpc.trace_context import Step
 
 MAX_STEPS = 32  # of one call: a stream's messages are checked one by one
@@ -35,13 +35,9 @@ class Steps:
         if inner is None or isinstance(inner, Observer):
             return inner
 
-        def note(call: Call, proceed: Proceed) -> Awaitable[None]:
+        async def timed(call: Call, proceed: Proceed) -> None:
             trace = call.trace
-            if trace is None or trace.steps is None:
-                return inner(call, proceed)
-            return timed(call, proceed, trace.steps)
-
-        async def timed(call: Call, proceed: Proceed, steps: list[Step]) -> None:
+            steps = [] if trace is None or trace.steps is None else trace.steps
             step, before = Step(name, perf_counter()), len(call.request_checks)
             if not of_messages:
                 steps.append(step)
@@ -60,7 +56,7 @@ class Steps:
                     step.ended, step.failure = perf_counter(), _name_of(error)
                 raise
 
-        return note
+        return Noting(inner, timed)
 
 
 def _timed(check: Check, name: str, steps: list[Step]) -> Callable[[Any], None]:

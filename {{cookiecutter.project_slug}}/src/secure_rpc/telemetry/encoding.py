@@ -1,13 +1,13 @@
-"""Spans as OTLP has them: handlers' and calls' by OpenTelemetry's encoder, the platform's own steps of a call directly.
+"""Spans as OTLP has them: the platform's own directly, those of handlers and libraries by OpenTelemetry's encoder.
 
-A step has begun and ended, with two attributes at most. The SDK's span for it, and the encoder that looks into all that
-a span may have, would be most of what a traced call costs.
+A step of a call has begun and ended, with one attribute at most. The SDK's span for it, and the encoder that looks into
+all that a span may have, would be most of what a traced call costs.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -15,9 +15,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, SpanFlags, Status
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from secure_rpc.telemetry.redaction import scrub
 
+SCOPE = "secure_rpc"  # the name of the platform's tracer
+KINDS = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
+STATUSES = {code: Status.StatusCode.Value(f"STATUS_CODE_{code.name}") for code in StatusCode}
 FLAGS = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK  # of a span whose parent is of this process
 
 
@@ -32,49 +36,84 @@ class StepSpan(NamedTuple):
 
 
 class Encoder:
-    """Make requests for a collector; all steps are of one service."""
+    """Make requests for a collector.
 
-    def __init__(self) -> None:
-        self._of_steps: ResourceSpans | None = None  # with no span in it
+    Args:
+        scope: the name of the platform's tracer; all of its spans are of one service.
+    """
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+        self._ours: ResourceSpans | None = None  # with no span in it
 
     def encoded(self, batch: Sequence[ReadableSpan | StepSpan]) -> ExportTraceServiceRequest:
         """Return the request that tells of spans, without secrets that handlers have put into theirs."""
-        request: ExportTraceServiceRequest = encode_spans([each for each in batch if isinstance(each, ReadableSpan)])
+        ours, others, one_of_ours = [], [], None
+        for each in batch:
+            if isinstance(each, StepSpan):
+                ours.append(_of_step(each))
+                one_of_ours = each.parent
+            elif self._is_plain(each) and each.context is not None:
+                ours.append(_of_call(each, each.context))
+                one_of_ours = each
+            else:
+                others.append(each)
+        request: ExportTraceServiceRequest = encode_spans(others)
         _scrub(request)
-        if steps := [each for each in batch if isinstance(each, StepSpan)]:
-            request.resource_spans.append(self._steps(steps))
+        if one_of_ours is not None:
+            if self._ours is None:
+                [self._ours] = encode_spans([one_of_ours]).resource_spans
+                del self._ours.scope_spans[0].spans[:]
+            found = request.resource_spans.add()
+            found.CopyFrom(self._ours)
+            found.scope_spans[0].spans.extend(ours)
         return request
 
-    def _steps(self, steps: Sequence[StepSpan]) -> ResourceSpans:
-        if self._of_steps is None:
-            [self._of_steps] = encode_spans([steps[0].parent]).resource_spans
-            del self._of_steps.scope_spans[0].spans[:]
-        found = ResourceSpans()
-        found.CopyFrom(self._of_steps)
-        found.scope_spans[0].spans.extend(_spans(steps))
-        return found
+    def _is_plain(self, span: ReadableSpan) -> bool:
+        """Tell whether a span is the platform's own, with nothing in it but what the platform puts there."""
+        scope = span.instrumentation_scope
+        if scope is None or scope.name != self._scope or span.events or span.links or span.status.description:
+            return False
+        return not span.dropped_attributes and all(type(value) is str for value in (span.attributes or {}).values())
 
 
-def _spans(steps: Sequence[StepSpan]) -> Iterable[Span]:
-    for step in steps:
-        context = step.parent.context
-        span = Span(
-            trace_id=context.trace_id.to_bytes(16, "big"),
-            span_id=random.randbytes(8),  # noqa: S311  # a name, no secret
-            parent_span_id=context.span_id.to_bytes(8, "big"),
-            name=step.name,
-            kind=Span.SPAN_KIND_INTERNAL,
-            start_time_unix_nano=step.began,
-            end_time_unix_nano=step.ended,
-            status=Status(),
-            flags=FLAGS,
-        )
-        if context.trace_state:
-            span.trace_state = context.trace_state.to_header()
-        if step.failure:
-            span.attributes.append(KeyValue(key="error.type", value=AnyValue(string_value=step.failure)))
-            span.status.code = Status.STATUS_CODE_ERROR
-        yield span
+def _of_step(step: StepSpan) -> Span:
+    context = step.parent.context
+    span = _span(step.name, context, context.span_id, step.began, step.ended)
+    span.span_id = random.randbytes(8)  # noqa: S311  # a name, no secret
+    if step.failure:
+        span.attributes.append(KeyValue(key="error.type", value=AnyValue(string_value=step.failure)))
+        span.status.code = Status.STATUS_CODE_ERROR
+    return span
+
+
+def _of_call(call: ReadableSpan, context: SpanContext) -> Span:
+    parent = call.parent
+    span = _span(call.name, context, 0 if parent is None else parent.span_id, call.start_time or 0, call.end_time or 0)
+    span.span_id = context.span_id.to_bytes(8, "big")
+    span.kind = KINDS[call.kind]
+    if parent is not None and parent.is_remote:
+        span.flags |= SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+    span.status.code = STATUSES[call.status.status_code]
+    span.attributes.extend(
+        KeyValue(key=key, value=AnyValue(string_value=scrub(str(value))))
+        for key, value in (call.attributes or {}).items()
+    )
+    return span
+
+
+def _span(name: str, context: SpanContext, parent_id: int, began: int, ended: int) -> Span:
+    return Span(
+        trace_id=context.trace_id.to_bytes(16, "big"),
+        parent_span_id=parent_id.to_bytes(8, "big") if parent_id else b"",
+        trace_state=context.trace_state.to_header() if context.trace_state else "",
+        name=name,
+        kind=Span.SPAN_KIND_INTERNAL,
+        start_time_unix_nano=began,
+        end_time_unix_nano=ended,
+        status=Status(),
+        flags=FLAGS,
+    )
 
 
 def _scrub(request: ExportTraceServiceRequest) -> None:

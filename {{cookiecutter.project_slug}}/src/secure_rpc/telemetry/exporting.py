@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from secure_rpc.configuration import ConfigurationError
-from secure_rpc.telemetry.encoding import Encoder, StepSpan
+from secure_rpc.telemetry.encoding import SCOPE, Encoder, StepSpan
 from secure_rpc.telemetry.tracing_metrics import TracingMetrics
 from secure_rpc.telemetry.tracing_settings import Tracing
 
@@ -49,7 +49,7 @@ class SpanQueue(SpanProcessor):
         self._endpoint = settings.otlp_endpoint
         self._size = settings.queue_size
         self._waiting: deque[ReadableSpan | StepSpan] = deque()
-        self._encoder = Encoder()
+        self._encoder = Encoder(SCOPE)
         self._many = threading.Event()  # there is enough for a request, or it is time to end
         self._stopping = threading.Event()
         self._failing = False

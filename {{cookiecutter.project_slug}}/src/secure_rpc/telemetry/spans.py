@@ -22,7 +22,7 @@ from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes
 
 from secure_rpc.call import Call, Outcome
-from secure_rpc.telemetry.encoding import StepSpan
+from secure_rpc.telemetry.encoding import SCOPE, StepSpan
 from secure_rpc.telemetry.exporting import SpanQueue
 from secure_rpc.trace_context import Step, Trace
 
@@ -56,7 +56,7 @@ class Spans:
         )
         self.provider.add_span_processor(queue)
         self._queue = queue
-        self._tracer = self.provider.get_tracer("secure_rpc")
+        self._tracer = self.provider.get_tracer(SCOPE)
 
     def make_global(self) -> None:
         """Have the spans of handlers, by `opentelemetry.trace.get_tracer`, end where ours do."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from opentelemetry import trace as otel
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from secure_rpc.telemetry.encoding import Encoder, StepSpan
+from secure_rpc.telemetry.encoding import SCOPE, Encoder, StepSpan
 
 PROVIDER = TracerProvider(resource=Resource({"service.name": "things"}), shutdown_on_exit=False)
-TRACER = PROVIDER.get_tracer("secure_rpc")
+TRACER = PROVIDER.get_tracer(SCOPE)
 KEY = "-----BEGIN PRIVATE KEY-----MIGH-----END PRIVATE KEY-----"
 
 
@@ -51,7 +55,7 @@ def the_span(found: ResourceSpans) -> Span:
 def test_a_step_is_encoded_as_the_sdk_would(failure: str, state: str) -> None:
     parent = span_of_a_call(state)
     step = StepSpan(parent, "authentication", 1_000, 2_000, failure)
-    [found] = Encoder().encoded([step]).resource_spans
+    [found] = Encoder(SCOPE).encoded([step]).resource_spans
     expected = of_the_sdk(parent, step)
     assert len(the_span(found).span_id) == 8
     the_span(found).span_id = the_span(expected).span_id = b""
@@ -59,13 +63,58 @@ def test_a_step_is_encoded_as_the_sdk_would(failure: str, state: str) -> None:
 
 
 def test_spans_and_steps_go_together_and_the_encoder_keeps_none_of_them() -> None:
-    encoder, parent = Encoder(), span_of_a_call()
+    encoder, parent = Encoder(SCOPE), span_of_a_call()
     for _ in range(2):
         request = encoder.encoded([StepSpan(parent, "policy", 1, 2), StepSpan(parent, "quota", 2, 3), parent])
         names = [[span.name for scope in each.scope_spans for span in scope.spans] for each in request.resource_spans]
-        assert names == [["things.v1.Things/Get"], ["policy", "quota"]]
-        ids = [span.span_id for each in request.resource_spans for span in each.scope_spans[0].spans]
+        assert names == [["policy", "quota", "things.v1.Things/Get"]]
+        ids = [span.span_id for span in request.resource_spans[0].scope_spans[0].spans]
         assert len(set(ids)) == 3
+
+
+def with_everything(span: Any) -> None:
+    """Have a call end badly, with what the platform says of that."""
+    span.set_attribute("error.type", "STORE_UNAVAILABLE")
+    span.set_attribute("rpc.response.status_code", "UNAVAILABLE")
+    span.set_status(Status(StatusCode.ERROR))
+
+
+def with_an_event(span: Any) -> None:
+    """Have a handler tell of something."""
+    span.add_event("read", {"rows": 3})
+
+
+def with_a_number(span: Any) -> None:
+    """Have a handler add what is no text."""
+    span.set_attribute("rows", 3)
+
+
+def with_a_reason(span: Any) -> None:
+    """Have a handler say why it failed."""
+    span.set_status(Status(StatusCode.ERROR, "no rows"))
+
+
+@pytest.mark.parametrize("add", [lambda _: None, with_everything, with_an_event, with_a_number, with_a_reason])
+@pytest.mark.parametrize("kind", [SpanKind.SERVER, SpanKind.INTERNAL])
+@pytest.mark.parametrize("parent", [None, SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))])
+def test_the_span_of_a_call_is_encoded_as_the_sdk_would_whatever_its_handler_adds(
+    add: Callable[[Any], None], kind: SpanKind, parent: SpanContext | None
+) -> None:
+    context = Context() if parent is None else otel.set_span_in_context(otel.NonRecordingSpan(parent))
+    span = TRACER.start_span("things.v1.Things/Get", context, kind, {"rpc.system.name": "grpc"})
+    add(span)
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    assert Encoder(SCOPE).encoded([span]) == encode_spans([span])
+
+
+def test_spans_of_others_are_told_under_their_own_tracers_name() -> None:
+    span = PROVIDER.get_tracer("database").start_span("SELECT")
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    request = Encoder(SCOPE).encoded([span, span_of_a_call()])
+    names = [scope.scope.name for each in request.resource_spans for scope in each.scope_spans]
+    assert names == ["database", SCOPE]
 
 
 def test_secrets_of_handlers_spans_are_not_told() -> None:
@@ -74,6 +123,9 @@ def test_secrets_of_handlers_spans_are_not_told() -> None:
     span.set_status(Status(StatusCode.ERROR, KEY))
     span.end()
     assert isinstance(span, ReadableSpan)
-    told = str(Encoder().encoded([span]))
+    plain = TRACER.start_span("work", attributes={"key": KEY})
+    plain.end()
+    assert isinstance(plain, ReadableSpan)
+    told = str(Encoder(SCOPE).encoded([span, plain]))
     assert "MIGH" not in told
-    assert told.count("[redacted]") == 3
+    assert told.count("[redacted]") == 4
