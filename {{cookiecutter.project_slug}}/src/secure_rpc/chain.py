@@ -77,6 +77,7 @@ class Chain(grpc.GenericRpcHandler):
         self._patience = Patience(request_timeout_seconds)
         self._deadlines = deadlines or Deadlines()
         self._abort_timeout_seconds = abort_timeout_seconds
+        self._abort_patience = Patience(abort_timeout_seconds)
         self._max_request_bytes = max_request_bytes
         self._max_response_bytes = max_response_bytes
         self._methods: dict[str, _Served] = {}
@@ -216,8 +217,7 @@ class Chain(grpc.GenericRpcHandler):
         context.set_details(refusal.message)
         context.set_trailing_metadata(self._trailers(call, refusal))
         with suppress(TimeoutError):  # the client does not read
-            async with asyncio.timeout(self._abort_timeout_seconds):
-                await finish(None)
+            await self._abort_patience.wait(finish(None))
 
     def _trailers(self, call: Call, error: errors.StatusError) -> errors.Metadata:
         own = error.trailing_metadata(self._domain)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 from google.protobuf import duration_pb2
@@ -53,6 +54,7 @@ STATUS_DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"  # what a client that retries waits for, whatever it would have waited for
 NO_RETRY = "-1"
 MAX_MESSAGE_BYTES = 1024  # clients refuse trailers of more than 8 KiB in all; percent-encoding can treble these
+REMEMBERED = 256  # encoded statuses, of 2 KiB at most
 MAX_STATUS_BYTES = 3072  # base64 adds a third
 
 _KEY, _TEXT = re.compile(r"[0-9a-z_.-]+"), re.compile(r"[ -~]*")
@@ -104,6 +106,9 @@ class StatusError(Exception):
         Args:
             domain: who gives the reason its meaning, sent as `ErrorInfo.domain` (AIP-193).
         """
+        if self.reason and not self.details and not self.metadata:
+            encoded = _reasoned(self.code, self.message, self.reason, domain)
+            return (*self.trailers, (STATUS_DETAILS_KEY, encoded)) if encoded else self.trailers
         details = list(self.details)
         if self.reason:
             info = error_details_pb2.ErrorInfo(reason=self.reason, domain=domain, metadata=self.metadata)
@@ -116,6 +121,14 @@ class StatusError(Exception):
                 return (*self.trailers, (STATUS_DETAILS_KEY, status.SerializeToString()))
             details.pop()
         return self.trailers
+
+
+@lru_cache(REMEMBERED)
+def _reasoned(code: StatusCode, message: str, reason: str, domain: str) -> bytes:
+    """Return the rich status of most refusals, the same few over and over; nothing where it is too large."""
+    status = status_pb2.Status(code=code.value[0], message=message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain=domain))
+    return status.SerializeToString() if status.ByteSize() <= MAX_STATUS_BYTES else b""
 
 
 def _sendable(text: str) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import jwt
 
@@ -26,6 +27,14 @@ UNKNOWN_ISSUER = "unknown"
 MAX_FORGERIES = 1000
 
 
+class Forgery(NamedTuple):
+    """What was found of a token whose signature does not fit."""
+
+    issuer: str
+    key_id: str
+    key: jwt.PyJWK  # that it was tried with
+
+
 class Forgeries:
     """Remember tokens whose signature does not fit a key: it never will, and who shows one mostly shows it again.
 
@@ -35,26 +44,26 @@ class Forgeries:
 
     def __init__(self, size: int = MAX_FORGERIES) -> None:
         self._size = size
-        self._keys: dict[bytes, jwt.PyJWK] = {}  # by the token's digest; least recently shown first
+        self._found: dict[bytes, Forgery] = {}  # by the token's digest; least recently shown first
 
-    def holds(self, text: str, key: jwt.PyJWK) -> bool:
-        """Tell whether the token was tried with that very key."""
+    def find(self, text: str) -> Forgery | None:
+        """Return what was found of a token, if anything was."""
         digest = _digest(text)
-        tried = self._keys.pop(digest, None)
-        if tried is not key:
-            return False
-        self._keys[digest] = key
-        return True
+        found = self._found.pop(digest, None)
+        if found is not None:
+            self._found[digest] = found
+        return found
 
-    def add(self, text: str, key: jwt.PyJWK) -> None:
+    def add(self, text: str, forgery: Forgery) -> None:
         """Remember a token that is not signed by the key."""
-        if len(self._keys) >= self._size:
-            del self._keys[next(iter(self._keys))]
-        self._keys[_digest(text)] = key
+        digest = _digest(text)
+        if digest not in self._found and len(self._found) >= self._size:
+            del self._found[next(iter(self._found))]
+        self._found[digest] = forgery
 
     def __len__(self) -> int:
         """Return how many are remembered."""
-        return len(self._keys)
+        return len(self._found)
 
 
 def _digest(text: str) -> bytes:
@@ -103,6 +112,9 @@ class TokenVerifier:
             Unauthenticated: it cannot be believed.
             Unavailable: it cannot be told, since the issuer does not answer.
         """
+        forgery = self._forgeries.find(text)
+        if forgery is not None and self.stores[forgery.issuer].known(forgery.key_id) is forgery.key:
+            raise refused("TOKEN_SIGNATURE_WRONG")  # and nothing of it is looked at again
         taken = tokens.take_apart(text)
         if taken is None:
             return await self._ask(text)
@@ -120,18 +132,18 @@ class TokenVerifier:
             raise errors.Unavailable("the issuer's keys cannot be had", reason="TOKEN_KEYS_UNAVAILABLE") from error
         if key is None:
             raise refused("TOKEN_KEY_UNKNOWN")
-        if self._forgeries.holds(text, key):
-            raise refused("TOKEN_SIGNATURE_WRONG")
         try:
             token = tokens.verify(taken, issuer, key)
         except errors.StatusError as error:
             if error.reason == "TOKEN_SIGNATURE_WRONG":
-                self._forgeries.add(text, key)
+                self._forgeries.add(text, Forgery(issuer.issuer, key_id, key))
             raise
         return replace(token, recheck_at_seconds=time.time() + store.usable_seconds)
 
     def issuer_of(self, text: str) -> str:
         """Return whose a token that was not believed says it is; `UNKNOWN_ISSUER` where that is none of ours."""
+        if (forgery := self._forgeries.find(text)) is not None:
+            return forgery.issuer
         try:
             taken = tokens.take_apart(text)
         except errors.StatusError:

@@ -128,7 +128,8 @@ class _Together:
     def write(self, name: str, lines: Sequence[Line]) -> None:
         """Write those of the lines that are to be logged."""
         logger = logging.getLogger(name)
-        text = "".join(self._text(line) for line in lines if logger.isEnabledFor(line.level))
+        now: EventDict = _stamp(None, "", {})
+        text = "".join(self._text(line, now) for line in lines if logger.isEnabledFor(line.level))
         if not text:
             return
         handler = self._handler
@@ -141,10 +142,10 @@ class _Together:
         finally:
             handler.release()
 
-    def _text(self, line: Line) -> str:
+    def _text(self, line: Line, now: EventDict) -> str:
         level = logging.getLevelName(line.level).lower()
         event = redact(None, "", {**self._constant, **line.fields, "event": line.event, "level": level})
-        return scrub(_to_json(_stamp(None, "", event))) + "\n"
+        return scrub(_to_json({**event, **now})) + "\n"
 
 
 _together: _Together | None = None

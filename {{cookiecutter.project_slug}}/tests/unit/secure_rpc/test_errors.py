@@ -78,6 +78,13 @@ def test_a_status_that_would_not_fit_loses_its_last_details_first() -> None:
     assert [entry.type_url.rpartition(".")[2] for entry in status.details] == ["ErrorInfo", "BadRequest", "BadRequest"]
 
 
+@pytest.mark.parametrize("length", [errors.MAX_STATUS_BYTES // 2, errors.MAX_STATUS_BYTES])
+def test_a_reason_that_would_not_fit_is_left_out(length: int) -> None:
+    error = errors.InvalidArgument(reason="X" * length, trailers=(("a", "b"),))
+    keys = [key for key, _ in error.trailing_metadata()]
+    assert keys == ["a", *([errors.STATUS_DETAILS_KEY] if length < errors.MAX_STATUS_BYTES else [])]
+
+
 def test_a_status_without_room_for_any_detail_is_sent_all_the_same() -> None:
     error = errors.InvalidArgument(details=[detail(errors.MAX_STATUS_BYTES)], trailers=(("a", "b"),))
     assert error.trailing_metadata() == (("a", "b"),)

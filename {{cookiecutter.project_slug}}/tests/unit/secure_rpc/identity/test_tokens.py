@@ -15,8 +15,9 @@ from starlette.responses import Response
 from secure_rpc import errors
 from secure_rpc.configuration import ConfigurationError
 from secure_rpc.dev.issuer import Caller, TokenIssuer
+from secure_rpc.identity import token as tokens
 from secure_rpc.identity.issuer import Claims, Fetch, Introspection, Issuer, Keys
-from secure_rpc.identity.tokens import Forgeries, TokenVerifier
+from secure_rpc.identity.tokens import Forgeries, Forgery, TokenVerifier
 
 from support.clocks import Clock, until
 from support.https import HttpsServer, Seen, json_of
@@ -150,13 +151,25 @@ async def test_a_token_is_believed_once_its_issuer_has_the_key_that_signed_it(
 
 def test_only_so_many_forgeries_are_remembered_those_shown_last() -> None:
     key: Any = object()
+    forgery = Forgery("https://a", "1", key)
     forgeries = Forgeries(size=3)
     for number in range(10):
-        forgeries.add(str(number), key)
-        assert forgeries.holds("0", key)  # it is shown again and again
+        forgeries.add(str(number), forgery)
+        forgeries.add(str(number), forgery)  # found twice at the same time, it takes the place of one
+        assert forgeries.find("0") is forgery  # it is shown again and again
     assert len(forgeries) == 3
-    assert [number for number in range(10) if forgeries.holds(str(number), key)] == [0, 8, 9]
-    assert not forgeries.holds("9", object())  # type: ignore[arg-type]  # another key
+    assert [number for number in range(10) if forgeries.find(str(number)) is forgery] == [0, 8, 9]
+
+
+async def test_a_forged_token_is_its_issuers_without_being_taken_apart_again(
+    make: Make, rules: Issuer, issuer: TokenIssuer, other: TokenIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = make(rules)
+    forged = other.sign({**_claims(other), "iss": issuer.issuer}, kid=issuer.key_id)
+    assert await reason(verifier, forged) == "TOKEN_SIGNATURE_WRONG"
+    monkeypatch.setattr(tokens, "take_apart", None)
+    assert await reason(verifier, forged) == "TOKEN_SIGNATURE_WRONG"
+    assert verifier.issuer_of(forged) == issuer.issuer
 
 
 # --- keys that change ------------------------------------------------------------------------------------------
