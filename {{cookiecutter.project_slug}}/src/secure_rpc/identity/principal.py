@@ -81,6 +81,8 @@ class Identities:
         self._tokens = tokens
         self._keys = keys
         self._accepted = frozenset(accepted)
+        self._takes_tokens = bool(self._accepted & {Credential.TOKEN, Credential.BOTH, Credential.CERTIFICATE})
+        self._takes_tokens_alone = Credential.TOKEN in self._accepted  # else the certificate has to name somebody
         self._revocations = revocations or NothingRevoked()
         self._size = size
         self._on_credential = on_credential
@@ -208,9 +210,9 @@ class Identities:
         bearer = bearer_token(shown.authorization)
         if not bearer:
             return _as_long_as_it_lasts(self._by_certificate(certificate, workload))
-        if not self._accepted & {Credential.TOKEN, Credential.BOTH, Credential.CERTIFICATE}:
+        if not self._takes_tokens:
             raise errors.Unauthenticated("tokens are not accepted here", reason="CREDENTIAL_NOT_ACCEPTED")
-        if Credential.TOKEN not in self._accepted:
+        if not self._takes_tokens_alone:
             certificate.check_name()
         try:
             token = await self._tokens.verify(bearer)

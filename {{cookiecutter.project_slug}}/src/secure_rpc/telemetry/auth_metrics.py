@@ -43,13 +43,12 @@ class AuthMetrics:
         )
         self._durations = {kind: duration.labels(kind) for kind in (NEW, REMEMBERED)}
         self._reason = BoundedLabel(MAX_REASONS, OTHER_REASON)
-        self._issuers = {UNKNOWN_ISSUER}
+        self._of_issuer = {UNKNOWN_ISSUER: self._validations.labels(UNKNOWN_ISSUER)}
+        self._failed: dict[tuple[str, str], Counter] = {}
 
     def expect(self, issuers: list[str]) -> None:
         """Have the numbers of these issuers begin at zero; all others are counted as one."""
-        self._issuers.update(issuers)
-        for issuer in self._issuers:
-            self._validations.labels(issuer)
+        self._of_issuer.update({issuer: self._validations.labels(issuer) for issuer in issuers})
 
     def validated(self, issuer: str, failure: str) -> None:
         """Count a credential that was looked into.
@@ -58,10 +57,14 @@ class AuthMetrics:
             issuer: that it names.
             failure: why it was not believed, "" where it was.
         """
-        label = issuer if issuer in self._issuers else UNKNOWN_ISSUER
-        self._validations.labels(label).inc()
+        label = issuer if issuer in self._of_issuer else UNKNOWN_ISSUER
+        self._of_issuer[label].inc()
         if failure:
-            self._failures.labels(label, self._reason(failure)).inc()
+            key = label, self._reason(failure)
+            failed = self._failed.get(key)
+            if failed is None:
+                failed = self._failed[key] = self._failures.labels(*key)
+            failed.inc()
 
     def decided(self, identity: str, started_seconds: float) -> None:
         """Note how long it took to know and allow a caller.
