@@ -90,12 +90,20 @@ def _conditions(kept: Kept) -> dict[str, str]:
     loads = [each["load_before"] for each in every]
     days = " to ".join(dict.fromkeys([*made[:1], *made[-1:]]))
     return {
-        "machine": "; ".join(dict.fromkeys(each["machine"] for each in every)),
+        "machine": _machines({name: each["conditions"]["machine"] for name, each in kept.items()}),
         "versions": "; ".join(dict.fromkeys(versions)),
         "made": f"Measured {days}; load average before the starts: {min(loads):.1f} to {max(loads):.1f}."
         if every
         else "",
     }
+
+
+def _machines(of: Mapping[str, str]) -> str:
+    """Return the machines, and where there are several, what was measured on which."""
+    machines = dict.fromkeys(of.values())
+    if len(machines) == 1:
+        return next(iter(machines))
+    return "; ".join(f"{each} ({', '.join(name for name in of if of[name] == each)})" for each in machines)
 
 
 def _text(name: str, values: Mapping[str, str]) -> str:

@@ -68,6 +68,16 @@ def test_the_page_has_a_place_for_all_that_is_measured() -> None:
     assert all(line.endswith("|") for line in lines)
 
 
+def test_the_page_says_what_was_measured_on_which_machine_where_there_are_several() -> None:
+    found = kept()
+    assert "\nA machine; client and server share it." in page.page(found)
+    *_, name = found
+    another = {**found[name], "conditions": {**found[name]["conditions"], "machine": "Another"}}
+    told = page.page({**found, name: another})
+    assert f"; Another ({name}); client and server share it." in told
+    assert f"\nA machine ({next(iter(found))}, " in told
+
+
 def test_the_flame_picture_shows_each_function_as_wide_as_its_share() -> None:
     found = ET.fromstring(measured.picture(profile()))  # noqa: S314  # our own
     boxes = {
