@@ -50,6 +50,7 @@ async def test_metadata_sent_before_the_servers_settings_are_acknowledged_are_re
     target: Target,
 ) -> None:
     begun = target.begun
+    target.forget()
     async with target.raw(acknowledge=False) as connection:
         stream = connection.stream()
         headers = [*http2.request_headers(path_of("Unary").encode()), *too_large(200_000)]
@@ -62,7 +63,8 @@ async def test_metadata_sent_before_the_servers_settings_are_acknowledged_are_re
         answer = await connection.answer(stream)
     assert len(parts) > 5
     assert answer["grpc-status"] == b"8"
-    assert (await target.record(answer["correlation-id"].decode()))["reason"] == "METADATA_TOO_LARGE"
+    # not by its correlation id: gRPC's core ends such a call, too, and on a busy machine now and then before us
+    assert (await target.next_record())["reason"] == "METADATA_TOO_LARGE"
     assert target.begun == begun
 
 
