@@ -56,6 +56,11 @@ async def _handle(call: Call) -> None:
     call.principal, call.workload, call.tenant, call.rule = CALLER, CALLER.workload, "acme", "bindings[0] reader"
 
 
+def _watched(*observers: Observer) -> Callable[[Call], Awaitable[None]]:
+    observe = observed(METHOD, observers)
+    return lambda call: observe(call, _handle)
+
+
 async def measured(rounds: int, folder: Path) -> dict[str, list[float]]:
     """Return what each costs beyond a call without it, of each round."""
     metrics = Metrics()
@@ -65,9 +70,9 @@ async def measured(rounds: int, folder: Path) -> dict[str, list[float]]:
     tell, record = (observer for observer in bound if isinstance(observer, Observer))
     chains: dict[str, Callable[[Call], Awaitable[None]]] = {
         "none": _handle,
-        "telemetry": observed(METHOD, [tell], _handle),
-        "audit": observed(METHOD, [record], _handle),
-        "both": observed(METHOD, [tell, record], _handle),
+        "telemetry": _watched(tell),
+        "audit": _watched(record),
+        "both": _watched(tell, record),
     }
     found: dict[str, list[float]] = {name: [] for name in chains}
     for _ in range(rounds):

@@ -204,11 +204,11 @@ class Chain(grpc.GenericRpcHandler):
             if bound is None:
                 continue
             if observers:  # one of them may be who begins the trace
-                plain = noting = observed(method, observers, parted(plain, noting))
+                plain = noting = _link(observed(method, observers), parted(plain, noting))
                 observers = []
             plain, noting = _linked(bound, plain, noting)
         proceed = parted(plain, noting)
-        return observed(method, observers, proceed) if observers else proceed
+        return _link(observed(method, observers), proceed) if observers else proceed
 
     async def _end(self, call: Call, refusal: errors.StatusError, finish: Finish) -> None:
         """Refuse a call by its status alone: gRPC's `abort` raises, and keeps what it raised with all that ran."""

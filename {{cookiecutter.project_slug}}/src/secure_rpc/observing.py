@@ -87,25 +87,19 @@ def _is_noted(call: Call) -> bool:
     return trace is not None and trace.steps is not None
 
 
-def observed(
-    method: Method,
-    observers: Sequence[Observer],
-    proceed: Proceed,
-    clock: Callable[[], float] = time.time,
-) -> Proceed:
-    """Return what proceeds with a call of the method while observers watch, outermost first.
+def observed(method: Method, observers: Sequence[Observer], clock: Callable[[], float] = time.time) -> Middleware:
+    """Return the middleware that all observers are together.
 
     Args:
         method: that is watched.
-        observers: who watch.
-        proceed: goes on with the call.
+        observers: who watch, outermost first.
         clock: gives Unix time in seconds.
     """
     kind = method.kind
     begins = [observer.begin for observer in observers]
     ends = [observer.end for observer in reversed(observers)]
 
-    async def observe(call: Call) -> None:
+    async def observe(call: Call, proceed: Proceed) -> None:
         began, started = clock(), perf_counter()
         error: BaseException | None = None
         try:

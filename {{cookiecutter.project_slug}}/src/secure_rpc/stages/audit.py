@@ -50,8 +50,10 @@ class Audit:
         if not self._durable:
             return observer
 
+        observe = observed(method, [observer])
+
         async def record(call: Call, proceed: Proceed) -> None:
-            await observed(method, [observer], proceed)(call)
+            await observe(call, proceed)
             await self._wait()
 
         return record

@@ -65,7 +65,7 @@ async def watched(*watchers: Watcher, fails: BaseException | None = None, trace:
         if fails is not None:
             raise fails
 
-    await observed(METHOD, [each.bind(METHOD) for each in watchers], serve, lambda: BEGAN)(call)
+    await observed(METHOD, [each.bind(METHOD) for each in watchers], lambda: BEGAN)(call, serve)
     return call
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -162,14 +163,19 @@ def test_only_so_many_forgeries_are_remembered_those_shown_last() -> None:
 
 
 async def test_a_forged_token_is_its_issuers_without_being_taken_apart_again(
-    make: Make, rules: Issuer, issuer: TokenIssuer, other: TokenIssuer, monkeypatch: pytest.MonkeyPatch
+    make: Make, rules: Issuer, issuer: TokenIssuer, other: TokenIssuer
 ) -> None:
     verifier = make(rules)
     forged = other.sign({**_claims(other), "iss": issuer.issuer}, kid=issuer.key_id)
-    assert await reason(verifier, forged) == "TOKEN_SIGNATURE_WRONG"
-    monkeypatch.setattr(tokens, "take_apart", None)
-    assert await reason(verifier, forged) == "TOKEN_SIGNATURE_WRONG"
-    assert verifier.issuer_of(forged) == issuer.issuer
+    for is_known in (False, True):
+        entered: list[str] = []
+        sys.setprofile(lambda frame, _event, _argument, entered=entered: entered.append(frame.f_code.co_name))  # type: ignore[misc]
+        try:
+            assert await reason(verifier, forged) == "TOKEN_SIGNATURE_WRONG"
+            assert verifier.issuer_of(forged) == issuer.issuer
+        finally:
+            sys.setprofile(None)
+        assert (tokens.take_apart.__name__ in entered) is not is_known
 
 
 # --- keys that change ------------------------------------------------------------------------------------------
