@@ -7,10 +7,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.contenders import BARE, KERNEL, OURS, Contender
+from benchmarks.contenders import BARE, KERNEL, OURS
 from benchmarks.figures import estimate
 from benchmarks.measurement import Measurement, Results, Setting, Target
-from benchmarks.rig import SETTLE_SECONDS, all_running, turned
+from benchmarks.rig import in_one_process, turned
 from benchmarks.tables import Figures
 from benchmarks.told import told
 from benchmarks.workspace import FailedError
@@ -25,31 +25,46 @@ if TYPE_CHECKING:
 MOST_US = 3.0  # that a message may cost beyond bare gRPC, in each direction
 # how many messages go each way for one that is counted: an answer comes for each that is sent
 WAYS = {"unary": 1, "client_stream": 1, "server_stream": 1, "bidi_stream": 2}
-MESSAGES, QUICK_MESSAGES = 4000, 1000
-UNARY_CALLS = 1000
-SERVERS: tuple[Contender, ...] = (BARE, KERNEL, OURS)
+MESSAGES = 1000
+UNARY_CALLS = 250
+TIMES, QUICK_TIMES = 96, 12  # a run is in one of several modes, by chance, so it takes many short ones
+TIMES_A_GENERATION = 32
+SETTLE_SECONDS = 0.1  # after a call, until its record is written
+# in one process: two of one program differ by as much as messages cost
+PLACES = {
+    "benchmarks.servers.bare": BARE,
+    "benchmarks.servers.kernel": KERNEL,
+    "order_service.app:build/benchmark.yaml": OURS,
+}
 
 
 def measure(setting: Setting) -> Results:
-    """Measure each kind against each server in turns."""
-    count = QUICK_MESSAGES if setting.quick else MESSAGES
-    found: Results = {"messages": count, "us": {kind: {each.name: [] for each in SERVERS} for kind in WAYS}}
+    """Measure each kind against each server in turns; all are started anew every few rounds."""
+    us: dict[str, dict[str, list[float]]] = {kind: {each.name: [] for each in PLACES.values()} for kind in WAYS}
+    left = QUICK_TIMES if setting.quick else TIMES
+    while left > 0:
+        times = min(TIMES_A_GENERATION, left)
+        _measure(setting, times, us)
+        left -= times
+    return {"messages": MESSAGES, "us": us}
+
+
+def _measure(setting: Setting, times: int, us: dict[str, dict[str, list[float]]]) -> None:
     writer = setting.workspace.token_of("alice")
-    with all_running(SERVERS, setting.workspace) as rigs, ExitStack() as stack:
+    with in_one_process(PLACES, setting.workspace) as rigs, ExitStack() as stack:
         clients = [
             (rig, stack.enter_context(told(setting.workspace, "messages", rig.server.target, ".dev", writer)))
             for rig in rigs
         ]
         for _, client in clients:
-            _make(client, "client_stream", count)  # kept, to be watched
-        for number in range(setting.rounds + 1):  # the first of them warms
+            _make(client, "client_stream", MESSAGES)  # kept, to be watched
+        for number in range(times + 1):  # the first of them warms
             for kind in WAYS:
                 for rig, client in turned(clients, number):
-                    with setting.status(f"round {number} of {setting.rounds}: {kind}, {rig.name}"):
-                        cost = _cost(rig, client, kind, UNARY_CALLS if kind == "unary" else count)
+                    with setting.status(f"round {number} of {times}: {kind}, {rig.name}"):
+                        cost = _cost(rig, client, kind, UNARY_CALLS if kind == "unary" else MESSAGES)
                     if number:
-                        found["us"][kind][rig.name].append(cost)
-    return found
+                        us[kind][rig.name].append(cost)
 
 
 def _make(client: Told, kind: str, count: int) -> None:
@@ -82,14 +97,14 @@ def tables(results: Mapping[str, Any]) -> dict[str, Figures]:
     rows = [
         (
             kind,
-            *(f"{statistics.median(by_server[each.name]):.1f}" for each in SERVERS),
+            *(f"{statistics.median(by_server[each.name]):.1f}" for each in PLACES.values()),
             *(str(beyond(results, kind, each.name)) for each in (KERNEL, OURS)),
         )
         for kind, by_server in results["us"].items()
     ]
     header = (
         "us a message",
-        *(each.name for each in SERVERS),
+        *(each.name for each in PLACES.values()),
         "kernel beyond bare, each way",
         "full chain beyond bare, each way",
     )

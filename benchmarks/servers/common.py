@@ -45,11 +45,17 @@ def say_serving(port: int) -> None:
     print(json.dumps({"event": "serving", "address": f"127.0.0.1:{port}"}), flush=True)
 
 
-async def _serve(make: Callable[[], grpc.aio.Server]) -> None:
+async def listen(make: Callable[[], grpc.aio.Server]) -> grpc.aio.Server:
+    """Start a server, say where it listens, and return it."""
     server = make()
     port = server.add_secure_port("127.0.0.1:0", credentials())
     await server.start()
     say_serving(port)
+    return server
+
+
+async def _serve(make: Callable[[], grpc.aio.Server]) -> None:
+    server = await listen(make)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await stopping.wait()
