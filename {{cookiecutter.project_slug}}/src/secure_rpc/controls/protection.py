@@ -84,8 +84,9 @@ AREA = Area(
                 "The rules of the proto hold for every message, of streams too; which field is wrong is told, its "
                 "value is not."
             ),
-            code=("src/secure_rpc/stages/validation.py",),
+            code=("src/secure_rpc/stages/validation.py", "src/secure_rpc/stages/plain_rules.py"),
             tests=(
+                "tests/unit/secure_rpc/stages/test_plain_rules.py::test_what_is_seen_to_keep_its_rules_is_valid",
                 "tests/attack/test_messages.py::test_a_message_that_breaks_a_rule_is_refused_and_not_echoed",
                 "tests/unit/secure_rpc/test_chain.py::test_each_message_is_checked_and_a_refusal_cannot_be_swallowed",
             ),

@@ -13,9 +13,9 @@ from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.configuration import ConfigurationError
+from secure_rpc.stages.plain_rules import rules_of, seen_to_keep
 
 MAX_VIOLATIONS = 20  # told to the caller; there can be one for each element of a list
-RULES = "buf.validate."
 
 
 class Validation:
@@ -36,9 +36,11 @@ class Validation:
         self._compile(method.path, reachable)
         if not any(map(_has_rules, reachable.values())):
             return None
-        collect = self._validator.collect_violations
+        collect, seen = self._validator.collect_violations, seen_to_keep(method.descriptor.input_type) or _nothing_seen
 
         def check(message: Any) -> None:
+            if seen(message):
+                return
             violations = collect(message)
             if violations:
                 raise _invalid(violations)
@@ -68,9 +70,12 @@ def _reachable(descriptor: Descriptor, found: dict[str, Descriptor]) -> dict[str
     return found
 
 
+def _nothing_seen(_message: Any) -> bool:
+    return False
+
+
 def _has_rules(descriptor: Descriptor) -> bool:
-    options = [descriptor.GetOptions(), *(part.GetOptions() for part in (*descriptor.fields, *descriptor.oneofs))]
-    return any(extension.full_name.startswith(RULES) for each in options for extension, _ in each.ListFields())
+    return any(map(rules_of, (descriptor, *descriptor.fields, *descriptor.oneofs)))
 
 
 def _invalid(violations: list[protovalidate.Violation]) -> errors.InvalidArgument:
