@@ -14,7 +14,7 @@ from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.headers import Metadata, header_of
 from secure_rpc.method import UNLIMITED, Check, Contract, Finish, Method, Patience, RawCheck, Review
-from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, is_cancelled, outcome_of, seen_to_its_end
+from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, outcome_of, seen_to_its_end
 from secure_rpc.trace_context import Trace, new_call_id
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "Review",
     "current_call",
     "enter",
-    "is_cancelled",
 ]
 
 EOF: Any = grpc.aio.EOF
@@ -133,11 +132,7 @@ class Call:
         return self._peer
 
     def header(self, name: str) -> str:
-        """Return the value of a metadata entry, empty where there is none.
-
-        Raises:
-            InvalidArgument: the entry is there more than once, or is binary: which one counts would be a guess.
-        """
+        """Return the value of a metadata entry, empty where there is none; as `header_of` does."""
         return header_of(self.metadata, name)
 
     def time_remaining(self) -> float | None:
@@ -152,13 +147,13 @@ class Call:
         if self._request is not None:
             if self._raw is None:  # to go on would be to take for checked what was not
                 raise errors.Internal from RuntimeError(f"{self.path}: was read before its bytes could be checked")
-            self._check(self._raw, (check,))
+            self.check(self._raw, (check,))
 
     def unseal_requests(self, unseal: Check) -> None:
         """Have each request decrypted, in place, as soon as it is decoded: every check sees what the handler sees."""
         self.unseal = unseal
         if self._request is not None:
-            self._check(self._request, (unseal,))
+            self.check(self._request, (unseal,))
 
     def check_requests(self, check: Check) -> None:
         """Have each request message checked, after decoding, before the handler sees it."""
@@ -177,11 +172,15 @@ class Call:
         """
         if self._request is None:
             try:
-                self._request = await self.method.patience.wait(self._read())
+                with self.method.patience:
+                    raw = await self.context.read()
+                    if raw is EOF:
+                        await seen_to_its_end(self.context)
             except TimeoutError:
                 raise errors.DeadlineExceeded("the request did not arrive", reason="REQUEST_TIMEOUT") from None
-            if self._request is EOF:
+            if raw is EOF:
                 raise errors.InvalidArgument("the request is missing", reason="REQUEST_MISSING")
+            self._request = self._decoded(raw)
         return self._request
 
     async def requests(self) -> AsyncIterator[Any]:
@@ -194,11 +193,17 @@ class Call:
         if self.refusal is not None:
             raise self.refusal
         try:
-            message = await (self._read() if self.method.request_streaming else self.request())
+            if not self.method.request_streaming:
+                message = await self.request()
+            elif (raw := await self.context.read()) is EOF:
+                await seen_to_its_end(self.context)
+                message = EOF
+            else:
+                message = self._decoded(raw)
             if self.gate is not None:
                 await self.gate.before_receive()
             if message is not EOF:
-                self._check(message, self.request_checks)
+                self.check(message)
         except errors.StatusError as error:
             self.refusal = self.refusal or error
             raise
@@ -226,16 +231,16 @@ class Call:
             raise self.refusal
         expected = self.method.response_type
         if expected is not None and type(message) is not expected:
-            detail = f"{self.path} must answer {expected.__name__}, not {type(message).__name__}"
-            raise errors.Internal from TypeError(detail)
+            answered = f"{self.path} must answer {expected.__name__}, not {type(message).__name__}"
+            raise errors.Internal from TypeError(answered)
         for check in self.response_checks:
             check(message)
         if self.seal is not None:
             message = self.seal(message)
         encoded = self.method.encode(message)
         if len(encoded) > self.method.max_response_bytes:
-            limit = self.method.max_response_bytes
-            raise errors.ResourceExhausted(f"a response may have {limit} bytes", reason="RESPONSE_TOO_LARGE")
+            most = f"a response may have {self.method.max_response_bytes} bytes"
+            raise errors.ResourceExhausted(most, reason="RESPONSE_TOO_LARGE")
         return encoded
 
     def review_with(self, review: Review) -> None:
@@ -257,10 +262,9 @@ class Call:
     def settle(self) -> bool:
         """Tell whether the task was cancelled to cut the call, and by nobody else; take that cancellation back."""
         task, self._task = self._task, None
-        if not self._was_cut or task is None or task.cancelling() != 1:
-            return False
-        task.uncancel()  # the caller waits for an answer
-        return True
+        if self._was_cut and task is not None and task.cancelling() == 1:
+            return task.uncancel() == 0  # the caller waits for an answer
+        return False
 
     @property
     def is_under_way(self) -> bool:
@@ -277,33 +281,29 @@ class Call:
         """Name what `await proceed(call)` ended with, for those who count and record."""
         return outcome_of(error, self.time_remaining)
 
-    def _check(self, message: Any, checks: Iterable[Check]) -> None:
+    def check(self, message: Any, checks: Iterable[Check] | None = None) -> None:
         """Have a request checked; a check that fails by itself refuses too, and no handler can swallow that."""
         try:
-            for check in checks:
+            for check in self.request_checks if checks is None else checks:
                 check(message)
         except errors.StatusError:
             raise
         except Exception as error:
             raise errors.Internal from error
 
-    async def _read(self) -> Any:
-        raw = await self.context.read()
-        if raw is EOF:
-            await seen_to_its_end(self.context)
-            return EOF
+    def _decoded(self, raw: bytes) -> Any:
         if len(raw) > self.method.max_request_bytes:
-            limit = self.method.max_request_bytes
-            raise errors.ResourceExhausted(f"a request may have {limit} bytes", reason="REQUEST_TOO_LARGE")
+            most = f"a request may have {self.method.max_request_bytes} bytes"
+            raise errors.ResourceExhausted(most, reason="REQUEST_TOO_LARGE")
         if self.raw_checks:
-            self._check(raw, self.raw_checks)
+            self.check(raw, self.raw_checks)
             self._raw = None if self.method.request_streaming else raw
         try:
             message = self.method.decode(raw)
         except Exception as error:
             raise errors.InvalidArgument("the request is malformed", reason="REQUEST_MALFORMED") from error
         if self.unseal is not None:
-            self._check(message, (self.unseal,))
+            self.check(message, (self.unseal,))
         return message
 
 

@@ -52,6 +52,16 @@ class Principal:
     proofs: tuple[str, ...] = ()  # what vouched for it: "certificate", "token", "bound-token", "api-key"
     expires_at_seconds: float = float("inf")  # Unix time at which the first of the proofs ends
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _hash: int = field(init=False, compare=False, repr=False)  # what is known of a principal is found by it, each call
+
+    def __post_init__(self) -> None:
+        """Take the hash, once."""
+        proven = (self.tenants, self.groups, self.roles, self.proofs, self.expires_at_seconds)
+        object.__setattr__(self, "_hash", hash((self.workload, self.issuer, self.subject, *proven)))
+
+    def __hash__(self) -> int:
+        """Return the hash of all but the claims."""
+        return self._hash
 
     @property
     def name(self) -> str:

@@ -34,26 +34,31 @@ class Deadlines:
         """Return what proceeds with a call of the method, and ends it in time."""
         if method.kind != "unary" or self._default_seconds == float("inf"):  # the default is never the longer
             return proceed
-        return lambda call: self._proceed(call, proceed)
+        by_default, default = self._default, self._default_seconds
+        at_most, most = self._max, self._max_seconds
 
-    async def _proceed(self, call: Call, proceed: Callable[[Call], Awaitable[None]]) -> None:
-        remaining = call.time_remaining()
-        if remaining is None:
-            patience, seconds = self._default, self._default_seconds
-        elif remaining > self._max_seconds:
-            patience, seconds = self._max, self._max_seconds
-        else:
+        def hold(call: Call) -> Awaitable[None]:
+            remaining = call.time_remaining()
+            if remaining is None:
+                return _proceed(call, proceed, by_default, default)
+            if remaining > most:
+                return _proceed(call, proceed, at_most, most)
+            return proceed(call)
+
+        return hold
+
+
+async def _proceed(call: Call, proceed: Callable[[Call], Awaitable[None]], patience: Patience, seconds: float) -> None:
+    call.ends_at_seconds = ends_at_seconds = time.monotonic() + seconds
+    try:
+        with patience:
             await proceed(call)
+    except TimeoutError:
+        pass
+    except errors.StatusError:
+        if time.monotonic() < ends_at_seconds:
+            raise
+    else:
+        if time.monotonic() < ends_at_seconds:  # else the handler has swallowed its end
             return
-        call.ends_at_seconds = ends_at_seconds = time.monotonic() + seconds
-        try:
-            await patience.wait(proceed(call))
-        except TimeoutError:
-            pass
-        except errors.StatusError:
-            if time.monotonic() < ends_at_seconds:
-                raise
-        else:
-            if time.monotonic() < ends_at_seconds:  # else the handler has swallowed its end
-                return
-        raise errors.DeadlineExceeded(f"the server gives this call {seconds:g} seconds", reason="DEADLINE_LIMIT")
+    raise errors.DeadlineExceeded(f"the server gives this call {seconds:g} seconds", reason="DEADLINE_LIMIT")

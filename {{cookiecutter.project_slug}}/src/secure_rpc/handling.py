@@ -12,7 +12,8 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 
 from secure_rpc import errors
-from secure_rpc.call import Call, Method, is_cancelled
+from secure_rpc.call import Call, Method
+from secure_rpc.outcome import is_cancelled
 
 Handler: TypeAlias = Callable[[Any, Any], Any]
 RpcMethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -84,24 +85,50 @@ class HandlerContext:
 
 def terminal(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]]:
     """Return the end of the chain: the handler, and what it may do, turned into a reply or a StatusError."""
-    run, lasts = _runner(method, handler), method.request_streaming or method.response_streaming
+    if not method.request_streaming and not method.response_streaming:
+        return _unary(method, handler)
+    run = _runner(method, handler)
 
     async def finish(call: Call) -> None:
         if call.refusal is not None:  # cut before it came here
             raise call.refusal
         context = HandlerContext(call)
         error: BaseException | None = None
-        if lasts:
-            call.enter_handler()
+        call.enter_handler()
         try:
             await run(call, context)
         except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001  # whatever it raises is turned below
             error = caught
         try:
-            was_cut = lasts and call.settle()
-            _turn(method, context, error, was_cut=was_cut)
+            _turn(method, context, error, was_cut=call.settle())
         finally:
             error = None  # by its traceback it holds this frame, which would hold it and the call with it
+
+    return finish
+
+
+def _unary(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]]:
+    """Return the same for most calls, in one step: each further one would be paid for by all of them."""
+
+    async def finish(call: Call) -> None:
+        if call.refusal is not None:
+            raise call.refusal
+        context = HandlerContext(call)
+        error: BaseException | None = None
+        try:
+            request = await call.request()
+            call.check(request)
+            call.has_begun = True
+            response = await handler(request, context)
+            if context.failure() is None:
+                call.reply = call.encode(response)
+                return
+        except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001  # as above
+            error = caught
+        try:
+            _turn(method, context, error, was_cut=False)
+        finally:
+            error = None  # as above
 
     return finish
 

@@ -19,13 +19,17 @@ UNLIMITED = 2**63
 class Patience:
     """A timeout for those who all wait equally long: one timer in all, where `asyncio.timeout` takes one each.
 
+    `with patience:` raises `TimeoutError` where what is awaited within takes too long; a task waits once at a time.
+
     Args:
         seconds: how long each may wait.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._waiting: dict[asyncio.Task[Any] | None, float] = {}  # oldest first
+        # until when, and how often the task had been cancelled before; oldest first
+        self._waiting: dict[asyncio.Task[Any] | None, tuple[float, int]] = {}
+        self._expired: dict[asyncio.Task[Any] | None, int] = {}  # the same count of those that were cancelled here
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -34,29 +38,39 @@ class Patience:
         Raises:
             TimeoutError: it took too long.
         """
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        cancelling_before = task.cancelling() if task else 0
-        self._waiting[task] = loop.time() + self._seconds
+        with self:
+            return await awaitable
+
+    def __enter__(self) -> None:
+        """Begin to wait."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        self._waiting[task] = loop.time() + self._seconds, task.cancelling() if task is not None else 0
         if self._timer is None:
             self._timer = loop.call_later(self._seconds, self._expire, loop)
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if task is None or task in self._waiting or task.cancelling() > cancelling_before + 1:
-                raise
+
+    def __exit__(self, error: type[BaseException] | None, _error: object, _traceback: object) -> None:
+        """Wait no more.
+
+        Raises:
+            TimeoutError: it took too long, and that alone is why the task was cancelled.
+        """
+        task = asyncio.current_task()
+        if self._waiting.pop(task, None) is not None or task is None:
+            return
+        cancelled_before, left = self._expired.pop(task), task.uncancel()
+        if error is not None and issubclass(error, asyncio.CancelledError) and left <= cancelled_before:
             raise TimeoutError from None
-        finally:
-            if self._waiting.pop(task, None) is None and task is not None:  # expired: that cancellation was ours
-                task.uncancel()
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        for task, deadline in list(self._waiting.items()):
+        for task, (deadline, cancelled_before) in list(self._waiting.items()):
             if deadline > loop.time():
                 self._timer = loop.call_at(deadline, self._expire, loop)
                 break
             del self._waiting[task]
             if task is not None:
+                self._expired[task] = cancelled_before
                 task.cancel()
 
 

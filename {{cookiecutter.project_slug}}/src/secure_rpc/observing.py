@@ -49,12 +49,12 @@ class Observer(NamedTuple):
     """What a stage is that surrounds nothing.
 
     Args:
-        begin: sees a call begin; to refuse it, raise.
+        begin: sees a call begin, None where that is of no interest; to refuse it, raise.
         end: sees it ended, its own refusal included, after those that stand further in. What it raises is what the call
             ends with, for those further out as for the caller.
     """
 
-    begin: Callable[[Call], None]
+    begin: Callable[[Call], None] | None
     end: Callable[[Call, NotedCall, Outcome], None]
 
 
@@ -96,7 +96,7 @@ def observed(method: Method, observers: Sequence[Observer], clock: Callable[[], 
         clock: gives Unix time in seconds.
     """
     kind = method.kind
-    begins = [observer.begin for observer in observers]
+    begins = [observer.begin for observer in observers if observer.begin is not None]
     ends = [observer.end for observer in reversed(observers)]
 
     async def observe(call: Call, proceed: Proceed) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from secure_rpc.quota import Quota, QuotaKey
 from secure_rpc.state.connection import State
 from secure_rpc.state.quota_script import EPOCH_SECONDS, SCRIPT, QuotaScript
+from secure_rpc.state.quotas import answered
 from secure_rpc.state.redis import Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 
@@ -57,7 +58,7 @@ class Replicas:
 
     async def taken(self, quota: Quota, count: int, replica: int = 0, who: QuotaKey | None = None) -> int:
         """Return how many of that many calls are within the quota."""
-        return sum([await self.all[replica].take(who or key(), quota) == 0 for _ in range(count)])
+        return sum([await answered(self.all[replica].take(who or key(), quota)) == 0 for _ in range(count)])
 
     async def settled(self) -> None:
         """Return when no replica asks the store anything."""

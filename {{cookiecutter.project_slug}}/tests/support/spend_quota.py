@@ -7,6 +7,7 @@ import sys
 
 from secure_rpc.quota import Quota
 from secure_rpc.state.connection import State
+from secure_rpc.state.quotas import answered
 from secure_rpc.state.redis import Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 
@@ -18,7 +19,7 @@ async def spend(url: str, quota: Quota) -> int:
     store = Store(State(redis_url=url, timeout_seconds=5), "orders")
     quotas, taken, refused = RedisQuotas(store, 5, None), 0, 0
     while refused < 3:
-        found = await asyncio.gather(*(quotas.take(key(), quota) for _ in range(4)))
+        found = await asyncio.gather(*(answered(quotas.take(key(), quota)) for _ in range(4)))
         taken += sum(wait == 0 for wait in found)
         refused = refused + 1 if all(found) else 0
     await quotas.close()

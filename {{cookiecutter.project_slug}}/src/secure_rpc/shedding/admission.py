@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import NamedTuple
 
 from secure_rpc.call import Call
@@ -51,7 +50,7 @@ class Admission:
         self._fair_limit = fair_limit
         self._peers: dict[str, _Peer] = {}  # of those with calls under way, and no others
         self._asking = Asking()
-        self._working: OrderedDict[Call, tuple[int, _Peer]] = OrderedDict()  # since which turn; oldest first
+        self._working: dict[Call, tuple[int, _Peer]] = {}  # since which turn; oldest first
         self._turn = 0
         self._turns_of_work = max(1, round(WORKING_SECONDS / settings.probe_interval_seconds))
         self._active = 0  # peers with calls that work
@@ -73,16 +72,17 @@ class Admission:
             call: the call; `leave` takes the same.
             name: of its peer.
         """
-        peer = self._peers.get(name)
+        peer = self._peers.get(name) or _Peer()
         self._asking.note(name)
-        refusal = self._refusal(name, peer or _Peer())
+        refusal = self._refusal(name, peer)
         if refusal is not None:
             return refusal
-        if peer is None:
-            peer = self._peers[name] = _Peer()
+        if not peer.calls:
+            self._peers[name] = peer
         self.calls += 1
         peer.calls += 1
-        self._active += not peer.working
+        if not peer.working:
+            self._active += 1
         peer.working += 1
         self._working[call] = (self._turn, peer)
         return None
@@ -94,7 +94,8 @@ class Admission:
         peer.calls -= 1
         if self._working.pop(call, None) is not None:
             self._works_no_more(peer)
-        self._forget(name, peer)
+        if not peer.calls:
+            self._forget(name, peer)
 
     def enter_health(self, name: str) -> bool:
         """Count a health check in, beside all limits; return False where its peer has too many for that."""
@@ -117,11 +118,13 @@ class Admission:
         self._turn += 1
         if self._turn % TURNS_TO_FADE == 0:
             self._asking.fade()
-        while self._working:
-            since, peer = next(iter(self._working.values()))
+        working = self._working
+        while working:
+            call = next(iter(working))
+            since, peer = working[call]
             if self._turn - since < self._turns_of_work:
                 break
-            self._working.popitem(last=False)
+            del working[call]
             self._works_no_more(peer)
 
     def _refusal(self, name: str, peer: _Peer) -> Refusal | None:
@@ -152,7 +155,8 @@ class Admission:
 
     def _works_no_more(self, peer: _Peer) -> None:
         peer.working -= 1
-        self._active -= not peer.working
+        if not peer.working:
+            self._active -= 1
 
     def _forget(self, name: str, peer: _Peer) -> None:
         if not peer.calls and not peer.health:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from secure_rpc import errors
-from secure_rpc.call import Call, Method
-from secure_rpc.chain import Middleware, Proceed
+from secure_rpc.call import Call, Method, Outcome
+from secure_rpc.observing import NotedCall, Observer
 
 logger = logging.getLogger(__name__)
 
@@ -15,16 +14,14 @@ logger = logging.getLogger(__name__)
 class ErrorBoundary:
     """Turn whatever a stage raises into INTERNAL; its text goes to the log alone."""
 
-    def bind(self, method: Method) -> Middleware:
+    def bind(self, method: Method) -> Observer:
         """Guard every method."""
 
-        async def guard(call: Call, proceed: Proceed) -> None:
-            try:
-                await proceed(call)
-            except (errors.StatusError, asyncio.CancelledError):
-                raise
-            except Exception as error:
-                logger.exception("a stage failed in %s, call %s", method.path or "an unknown method", call.id)
+        def end(call: Call, _noted: NotedCall, outcome: Outcome) -> None:
+            error = outcome.error
+            if isinstance(error, Exception) and not isinstance(error, errors.StatusError):
+                name = method.path or "an unknown method"
+                logger.error("a stage failed in %s, call %s", name, call.id, exc_info=error)
                 raise errors.Internal(reason="INTERNAL") from error
 
-        return guard
+        return Observer(None, end)

@@ -112,9 +112,9 @@ class LoadLimit:
         self._metrics.delayed.set(self.delays.held)
 
     def _check_metadata(self, call: Call) -> None:
-        size = 0
+        size = ENTRY_OVERHEAD_BYTES * len(call.metadata)
         for key, value in call.metadata:
-            size += len(key) + len(value) + ENTRY_OVERHEAD_BYTES
+            size += len(key) + len(value)
         if size > self._max_metadata_bytes:
             raise errors.ResourceExhausted(
                 f"metadata may have {self._max_metadata_bytes} bytes", reason="METADATA_TOO_LARGE"

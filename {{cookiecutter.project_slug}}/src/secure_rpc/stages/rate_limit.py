@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 
 from secure_rpc import errors
-from secure_rpc.call import Call, Method
+from secure_rpc.call import Call, Method, Principal
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.quota import Quota, QuotaHeaders, QuotaKey
 from secure_rpc.stages.quota_headers import QuotaFields
@@ -38,21 +38,38 @@ class RateLimit:
         if method.contract.public:
             return None
         quota_class = method.contract.quota_class or DEFAULT_CLASS
+        limit = self._limiting(quota_class)
+        return limit if self._headers is QuotaHeaders.REFUSED else self._telling(limit, quota_class)
+
+    def _limiting(self, quota_class: str) -> Middleware:
         usual, take = self._quotas[quota_class], self._store.take
 
-        async def limit(call: Call, proceed: Proceed) -> None:
+        def limit(call: Call, proceed: Proceed) -> Awaitable[None]:
             key = _key(call, quota_class)
             quota = call.quotas.get(quota_class, usual) if call.quotas else usual
             try:
-                wait_seconds = await take(key, quota)
+                taken = take(key, quota)
+            except StoreUnavailable:
+                raise _unavailable() from None
+            if not isinstance(taken, float):  # few: those that come near their limit, where it is counted elsewhere
+                return hear(call, proceed, quota, taken)
+            if taken:
+                raise _exhausted(call, quota_class, quota, taken)
+            return proceed(call)
+
+        async def hear(call: Call, proceed: Proceed, quota: Quota, taken: Awaitable[float]) -> None:
+            try:
+                wait_seconds = await taken
             except StoreUnavailable:
                 raise _unavailable() from None
             if wait_seconds:
                 raise _exhausted(call, quota_class, quota, wait_seconds)
             await proceed(call)
 
-        if self._headers is QuotaHeaders.REFUSED:
-            return limit
+        return limit
+
+    def _telling(self, limit: Middleware, quota_class: str) -> Middleware:
+        usual = self._quotas[quota_class]
 
         async def tell(call: Call, proceed: Proceed) -> None:
             try:
@@ -79,6 +96,11 @@ def _key(call: Call, quota_class: str) -> QuotaKey:
     principal = call.principal
     if principal is None:
         raise errors.Unauthenticated(reason="IDENTITY_MISSING")
+    return _key_of(principal, quota_class)
+
+
+@functools.lru_cache(10_000)
+def _key_of(principal: Principal, quota_class: str) -> QuotaKey:
     tenants = principal.tenants
     return QuotaKey(principal.account, ",".join(sorted(tenants) if len(tenants) > 1 else tenants), quota_class)
 

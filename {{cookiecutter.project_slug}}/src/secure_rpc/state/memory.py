@@ -30,7 +30,7 @@ class MemoryQuotas:
         self._clock = clock
         self._due: dict[QuotaKey, float] = {}  # when the next call would be on time; least recently used first
 
-    async def take(self, key: QuotaKey, quota: Quota) -> float:
+    def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call; see `QuotaStore`."""
         now = self._clock()
         most = now + quota.size * quota.interval_seconds  # more is left of another quota, that this one takes over from

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeAlias
 
 from secure_rpc.quota import Quota, QuotaKey
+
+# 0 where a call is within its quota, else the seconds after which it would be; or what waits to hear that
+Taken: TypeAlias = float | Awaitable[float]
 
 
 class QuotaStore(Protocol):
@@ -12,14 +16,12 @@ class QuotaStore(Protocol):
 
     round_trips: int  # to a store that is shared, so far
 
-    async def take(self, key: QuotaKey, quota: Quota) -> float:
-        """Count a call.
-
-        Returns:
-            0 where it is within the quota, else the seconds after which it would be.
+    def take(self, key: QuotaKey, quota: Quota) -> Taken:
+        """Count a call; most are answered at once, for most callers are far from their limit.
 
         Raises:
-            StoreUnavailable: it cannot be told, and is not to be guessed (`state.availability`).
+            StoreUnavailable: it cannot be told, and is not to be guessed (`state.availability`); from here, or from
+                what is awaited.
         """
 
     def remaining(self, key: QuotaKey, quota: Quota) -> int:
@@ -27,3 +29,8 @@ class QuotaStore(Protocol):
 
     async def close(self) -> None:
         """Give back what was taken ahead of calls that did not come."""
+
+
+async def answered(taken: Taken) -> float:
+    """Return what a store says, now or when it has heard."""
+    return taken if isinstance(taken, float) else await taken

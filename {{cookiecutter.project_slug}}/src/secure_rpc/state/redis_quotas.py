@@ -15,7 +15,7 @@ from secure_rpc.quota import Quota, QuotaKey
 from secure_rpc.state.availability import StoreUnavailable
 from secure_rpc.state.quota_account import SHARE, Account, Need
 from secure_rpc.state.quota_script import LAPSES_SECONDS, Answer, Ask, QuotaScript
-from secure_rpc.state.quotas import QuotaStore
+from secure_rpc.state.quotas import QuotaStore, Taken, answered
 from secure_rpc.state.redis import Store
 
 IDLE_SECONDS = 2.0  # without a call; then what was reserved for it goes back
@@ -80,12 +80,8 @@ class RedisQuotas:
         self._look: asyncio.TimerHandle | None = None
         self.round_trips = 0
 
-    async def take(self, key: QuotaKey, quota: Quota) -> float:
-        """Count a call; see `QuotaStore`.
-
-        Raises:
-            StoreUnavailable: the store is away, and there is no fallback.
-        """
+    def take(self, key: QuotaKey, quota: Quota) -> Taken:
+        """Count a call; see `QuotaStore`."""
         now = self._clock()
         account = self._account(key, quota, now)
         if account.stock:
@@ -97,13 +93,16 @@ class RedisQuotas:
             return 0.0
         if account.refused_until - now > ROUNDING_SECONDS:
             return account.refused_until - now
+        return self._heard(account, key, quota)
+
+    async def _heard(self, account: Account, key: QuotaKey, quota: Quota) -> float:
         try:
             return await self._wait(account)
         except StoreUnavailable:
             if self._fallback is None:
                 self._on_decision_without_store(False)  # noqa: FBT003
                 raise
-        wait_seconds = await self._fallback.take(key, quota)
+        wait_seconds = await answered(self._fallback.take(key, quota))
         self._on_decision_without_store(not wait_seconds)
         return wait_seconds
 

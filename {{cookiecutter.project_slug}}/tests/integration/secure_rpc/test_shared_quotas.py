@@ -20,6 +20,7 @@ from secure_rpc.state.availability import PAUSE_SECONDS, StoreUnavailable
 from secure_rpc.state.connection import State
 from secure_rpc.state.memory import MemoryQuotas
 from secure_rpc.state.quota_account import SHARE
+from secure_rpc.state.quotas import answered
 from secure_rpc.state.redis import FAILURES, Store
 from secure_rpc.state.redis_quotas import RedisQuotas
 from secure_rpc.testing.service import run_service
@@ -57,7 +58,7 @@ class Replica:
 
     async def outcome(self, name: str = "alice") -> str:
         try:
-            return "refused" if await self.quotas.take(key(name), QUOTA) else "allowed"
+            return "refused" if await answered(self.quotas.take(key(name), QUOTA)) else "allowed"
         except StoreUnavailable:
             return "unavailable"
 
@@ -121,7 +122,7 @@ async def test_the_store_needs_to_allow_no_more_than_the_page_says(tmp_path: Pat
         state = State(redis_url=guarded.url, timeout_seconds=5, username="quotas", password_file=tmp_path / "password")
         connection = Store(state, "orders")
         quotas = RedisQuotas(connection, 5, None)
-        assert [await quotas.take(key(), QUOTA) == 0 for _ in range(9)] == [True] * 8 + [False]
+        assert [await answered(quotas.take(key(), QUOTA)) == 0 for _ in range(9)] == [True] * 8 + [False]
         await quotas.close()
         await connection.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,6 +121,15 @@ def test_a_principal_is_named_after_its_user_and_else_its_workload() -> None:
     assert Principal(workload="spiffe://here/web", subject="alice").name == "alice"
 
 
+def test_principals_of_whom_the_same_was_proven_are_found_by_each_other() -> None:
+    alice = Principal(subject="alice", tenants=frozenset({"a", "b"}), claims={"a": 1})
+    same = Principal(subject="alice", tenants=frozenset({"b", "a"}))
+    assert {alice: 1}[same] == 1
+    other = dataclasses.replace(alice, subject="bob")
+    assert other not in {alice: 1}
+    assert hash(other) == hash(Principal(subject="bob", tenants=alice.tenants))
+
+
 def test_a_principal_keeps_its_claims_to_itself() -> None:
     assert "hunter2" not in repr(Principal(subject="alice", claims={"secret": "hunter2"}))
 
@@ -191,6 +201,7 @@ async def test_what_comes_in_time_is_returned_and_leaves_nothing_behind() -> Non
     with pytest.raises(KeyError):
         await patience.wait(fail(KeyError()))
     assert not patience._waiting
+    assert not patience._expired
     assert not current_task().cancelling()
 
 
@@ -228,6 +239,7 @@ async def test_each_waits_its_own_time_with_one_timer_for_all() -> None:
     assert min(waited) >= SHORT_SECONDS * 0.9
     assert len(timers) == 1
     assert not patience._waiting
+    assert not patience._expired
 
 
 async def give_up(patience: Patience, awaitable: Awaitable[Any]) -> None:
@@ -252,11 +264,25 @@ async def test_a_cancellation_by_somebody_else_is_no_timeout() -> None:
     assert not patience._waiting
 
 
+async def test_a_failure_while_it_is_given_up_is_that_failure() -> None:
+    async def break_off() -> None:
+        try:
+            await never()
+        finally:
+            raise KeyError
+
+    patience = Patience(SHORT_SECONDS)
+    with pytest.raises(KeyError):
+        await patience.wait(break_off())
+    assert not patience._expired
+    assert not current_task().cancelling()
+
+
 async def test_a_cancellation_at_the_same_moment_wins_over_the_timeout() -> None:
     patience, loop = Patience(LONG_SECONDS), asyncio.get_running_loop()
     task = asyncio.create_task(patience.wait(never()))
     await asyncio.sleep(0)
-    patience._waiting[task] = loop.time()
+    patience._waiting[task] = loop.time(), 0
     patience._expire(loop)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

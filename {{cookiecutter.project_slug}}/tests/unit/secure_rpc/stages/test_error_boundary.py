@@ -10,6 +10,7 @@ import pytest
 
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
+from secure_rpc.observing import observed
 from secure_rpc.stages.error_boundary import ErrorBoundary
 
 SECRET = "hunter2"  # noqa: S105  # what no caller may see
@@ -25,7 +26,7 @@ async def passed(method: Method, call: Call, raised: BaseException | None) -> Ba
             raise raised
 
     try:
-        await ErrorBoundary().bind(method)(call, proceed)
+        await observed(method, [ErrorBoundary().bind(method)])(call, proceed)
     except BaseException as error:  # noqa: BLE001  # whatever it is
         return error
     return None

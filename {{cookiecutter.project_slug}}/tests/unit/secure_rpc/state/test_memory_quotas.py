@@ -27,7 +27,7 @@ def key(name: str = "alice", quota_class: str = "default") -> QuotaKey:
 
 async def taken(quotas: MemoryQuotas, quota: Quota, count: int, who: QuotaKey | None = None) -> int:
     """Return how many of that many calls were within the quota."""
-    return sum([await quotas.take(who or key(), quota) == 0 for _ in range(count)])
+    return sum([quotas.take(who or key(), quota) == 0 for _ in range(count)])
 
 
 @pytest.mark.parametrize("uptime", [0.0, 12_345.678, 1_000_000 + 1 / 3, 31_536_000.1])
@@ -46,13 +46,13 @@ async def test_who_waits_as_told_is_served_and_who_does_not_is_not() -> None:
     clock, quota = Clock(), Quota(calls=4, period_seconds=2)
     quotas = MemoryQuotas(clock=clock)
     assert await taken(quotas, quota, 4) == 4
-    wait_seconds = await quotas.take(key(), quota)
+    wait_seconds = quotas.take(key(), quota)
     assert wait_seconds == pytest.approx(0.5)
     clock.now += wait_seconds - 0.1
-    assert await quotas.take(key(), quota) == pytest.approx(0.1)
+    assert quotas.take(key(), quota) == pytest.approx(0.1)
     clock.now += 0.1
-    assert await quotas.take(key(), quota) == 0
-    assert await quotas.take(key(), quota) == pytest.approx(0.5)
+    assert quotas.take(key(), quota) == 0
+    assert quotas.take(key(), quota) == pytest.approx(0.5)
 
 
 async def test_refused_calls_cost_nothing() -> None:
@@ -60,7 +60,7 @@ async def test_refused_calls_cost_nothing() -> None:
     quotas = MemoryQuotas(clock=clock)
     assert await taken(quotas, quota, 1000) == 1
     clock.now += 1
-    assert await quotas.take(key(), quota) == 0
+    assert quotas.take(key(), quota) == 0
 
 
 async def test_no_two_periods_in_a_row_let_twice_the_quota_through_at_their_border() -> None:
@@ -83,7 +83,7 @@ async def test_another_quota_counts_from_the_next_call_on_and_no_wait_is_left_of
     clock, slow, fast = Clock(), Quota(calls=1, period_seconds=1_000_000), Quota(calls=2)
     quotas = MemoryQuotas(clock=clock)
     assert await taken(quotas, slow, 2) == 1
-    assert await quotas.take(key(), fast) == pytest.approx(0.5)
+    assert quotas.take(key(), fast) == pytest.approx(0.5)
     clock.now += 1
     assert await taken(quotas, fast, 5) == 2
 
@@ -93,7 +93,7 @@ async def test_what_remains_is_what_could_be_taken_now() -> None:
     quotas = MemoryQuotas(clock=clock)
     assert quotas.remaining(key(), quota) == 4
     for left in (3, 2, 1, 0, 0):
-        await quotas.take(key(), quota)
+        quotas.take(key(), quota)
         assert quotas.remaining(key(), quota) == left
     clock.now += 0.5
     assert quotas.remaining(key(), quota) == 1
@@ -107,26 +107,26 @@ async def test_a_quota_without_practical_end_lets_all_calls_through() -> None:
 async def test_no_more_callers_are_remembered_than_told() -> None:
     quotas = MemoryQuotas(size=100, clock=Clock())
     for number in range(1000):
-        await quotas.take(key(str(number)), Quota(calls=1))
+        quotas.take(key(str(number)), Quota(calls=1))
         assert len(quotas) <= 100
 
 
 async def test_the_caller_forgotten_is_the_one_that_called_longest_ago() -> None:
     quotas, quota = MemoryQuotas(size=2, clock=Clock()), Quota(calls=1)
     for name in ("alice", "bob", "alice", "carol"):  # bob is forgotten
-        await quotas.take(key(name), quota)
-    assert await quotas.take(key("alice"), quota) > 0
-    assert await quotas.take(key("bob"), quota) == 0
+        quotas.take(key(name), quota)
+    assert quotas.take(key("alice"), quota) > 0
+    assert quotas.take(key("bob"), quota) == 0
 
 
 async def test_callers_whose_time_is_up_are_forgotten_a_few_at_a_time() -> None:
     clock, quota = Clock(), Quota(calls=1)
     quotas = MemoryQuotas(clock=clock)
     for number in range(100):
-        await quotas.take(key(str(number)), quota)
+        quotas.take(key(str(number)), quota)
     clock.now += 2
     for number in range(99):
-        await quotas.take(key("alice"), quota)
+        quotas.take(key("alice"), quota)
         assert len(quotas) == max(101 - 2 * (number + 1), 1)
 
 
@@ -161,4 +161,4 @@ async def test_each_call_is_answered_as_the_model_says(
         early = due[who] - now - period * ((burst or calls) - 1)
         if early <= 0:
             due[who] += period
-        assert await quotas.take(key(who), quota) == pytest.approx(max(early, 0) / calls, abs=1e-6)
+        assert quotas.take(key(who), quota) == pytest.approx(max(early, 0) / calls, abs=1e-6)

@@ -15,6 +15,7 @@ from secure_rpc.quota import Quota
 from secure_rpc.state.memory import MemoryQuotas
 from secure_rpc.state.quota_account import SHARE
 from secure_rpc.state.quota_script import LAPSES_SECONDS
+from secure_rpc.state.quotas import answered
 from secure_rpc.state.redis_quotas import IDLE_SECONDS
 
 from support.quotas import Replicas, key, replicas
@@ -44,19 +45,19 @@ async def test_a_burst_is_exactly_as_large_as_the_quota_says_at_one_replica_and_
 ) -> None:
     quota = Quota(calls=calls)
     assert await four.taken(quota, calls + 5) == calls
-    spread = [await four.all[number % FOUR].take(key("bob"), quota) == 0 for number in range(calls + 5)]
+    spread = [await answered(four.all[number % FOUR].take(key("bob"), quota)) == 0 for number in range(calls + 5)]
     assert calls - calls // SHARE <= sum(spread) <= calls
 
 
 async def test_who_waits_as_told_is_served_and_who_does_not_is_not(four: Replicas) -> None:
     quota = Quota(calls=4, period_seconds=2)
     assert await four.taken(quota, 4) == 4
-    assert await four.all[1].take(key(), quota) == pytest.approx(0.5)
+    assert await answered(four.all[1].take(key(), quota)) == pytest.approx(0.5)
     await four.pass_(400 * MILLISECOND)
-    assert await four.all[2].take(key(), quota) == pytest.approx(0.1)
+    assert await answered(four.all[2].take(key(), quota)) == pytest.approx(0.1)
     await four.pass_(100 * MILLISECOND)
-    assert await four.all[1].take(key(), quota) == 0
-    assert await four.all[1].take(key(), quota) == pytest.approx(0.5)
+    assert await answered(four.all[1].take(key(), quota)) == 0
+    assert await answered(four.all[1].take(key(), quota)) == pytest.approx(0.5)
 
 
 async def test_a_refused_caller_costs_the_store_nothing_until_it_would_be_served(four: Replicas) -> None:
@@ -74,7 +75,7 @@ async def test_a_caller_far_from_its_limit_waits_for_no_round_trip(four: Replica
 
     async def call() -> bool:
         """Tell whether a call was decided without giving the loop a turn."""
-        taking = replica.take(key(), quota)
+        taking = answered(replica.take(key(), quota))
         try:
             taking.send(None)
         except StopIteration:
@@ -83,7 +84,7 @@ async def test_a_caller_far_from_its_limit_waits_for_no_round_trip(four: Replica
             taking.close()
         return False
 
-    await replica.take(key(), quota)
+    await answered(replica.take(key(), quota))
     at_once = 0
     for _ in range(300):  # 100 calls a second, a tenth of the quota
         await four.settled()
@@ -177,7 +178,7 @@ async def test_what_remains_is_told_by_what_the_store_said_last(four: Replicas) 
 
 async def test_calls_of_one_moment_go_to_the_store_together(four: Replicas) -> None:
     quota = Quota(calls=5)
-    found = await asyncio.gather(*(four.all[0].take(key(str(number % 20)), quota) for number in range(200)))
+    found = await asyncio.gather(*(answered(four.all[0].take(key(str(number % 20)), quota)) for number in range(200)))
     assert sum(wait == 0 for wait in found) == 100
     assert four.all[0].round_trips == 1
 
@@ -247,9 +248,9 @@ async def test_four_replicas_let_through_what_the_models_let_through(
     async def count(name: str, found: list[float]) -> None:
         seen = counts[name]
         for wait_seconds in found:
-            seen[0] += await least.take(key(name), lesser) == 0
+            seen[0] += least.take(key(name), lesser) == 0
             seen[1] += wait_seconds == 0
-            seen[2] += await most.take(key(name), quota) == 0
+            seen[2] += most.take(key(name), quota) == 0
             assert wait_seconds >= 0
         assert seen[0] <= seen[1] <= seen[2]
 
@@ -259,11 +260,13 @@ async def test_four_replicas_let_through_what_the_models_let_through(
         if what == "idle":
             quotas.give_back(idle_seconds=-1 if milliseconds else IDLE_SECONDS)
         elif what == "together":
-            found = await asyncio.gather(*(each.take(key(name), quota) for each in four.all for _ in range(3)))
+            found = await asyncio.gather(
+                *(answered(each.take(key(name), quota)) for each in four.all for _ in range(3))
+            )
             await count(name, list(found))
         else:
             for _ in range(1 if what == "call" else 15):
-                await count(name, [await quotas.take(key(name), quota)])
+                await count(name, [await answered(quotas.take(key(name), quota))])
         await four.settled()
         for one in ("alice", "bob"):
             accounts = [account for each in four.all if (account := each._accounts.get(key(one)))]
