@@ -30,6 +30,7 @@ class Patience:
         # until when, and how often the task had been cancelled before; oldest first
         self._waiting: dict[asyncio.Task[Any] | None, tuple[float, int]] = {}
         self._expired: dict[asyncio.Task[Any] | None, int] = {}  # the same count of those that were cancelled here
+        self._loop: asyncio.AbstractEventLoop | None = None  # to ask Python for it each time takes a system call
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -43,8 +44,10 @@ class Patience:
 
     def __enter__(self) -> None:
         """Begin to wait."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        loop = self._loop
+        if loop is None or (task := asyncio.current_task(loop)) is None:  # the first to wait, in this loop at least
+            loop = self._loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
         self._waiting[task] = loop.time() + self._seconds, task.cancelling() if task is not None else 0
         if self._timer is None:
             self._timer = loop.call_later(self._seconds, self._expire, loop)
@@ -55,7 +58,7 @@ class Patience:
         Raises:
             TimeoutError: it took too long, and that alone is why the task was cancelled.
         """
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if self._waiting.pop(task, None) is not None or task is None:
             return
         cancelled_before, left = self._expired.pop(task), task.uncancel()
