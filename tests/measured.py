@@ -89,10 +89,11 @@ def peers() -> dict[str, Any]:
     return {"samples": samples(**dict.fromkeys(names, 100.0)), "latencies": latencies, "calls_per_second": 400}
 
 
-def quota(served: int = 2200, round_trips: int = 900) -> dict[str, Any]:
+def quota(served: int = 2200, round_trips: int = 900, later: int = 0) -> dict[str, Any]:
     greedy = {"ended": {"OK": served, "RESOURCE_EXHAUSTED": 1000}, "seconds": 10.0, "round_trips": round_trips}
     modest = {"ended": {"OK": 400}, "seconds": 10.0, "round_trips": 200}
-    return {"replicas": 4, "calls": 200, "burst": 200, "callers": {"greedy": greedy, "modest": modest}}
+    far = {"calls": 400, "waited": 4 + later, "waited_later": later}
+    return {"replicas": 4, "calls": 200, "burst": 200, "callers": {"greedy": greedy, "modest": modest}, "far": far}
 
 
 def rotation(failed: int = 0, longest: float = 0.5, problems: int = 0) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def test_targets_are_met_or_missed_by_what_was_measured() -> None:
         {"policy": policy(growth=1.5)},
         {"quota": quota(served=2401)},
         {"quota": quota(round_trips=3300)},
+        {"quota": quota(later=1)},
         {"rotation": rotation(failed=1)},
         {"rotation": rotation(longest=1.1)},
         {"rotation": rotation(problems=1)},
