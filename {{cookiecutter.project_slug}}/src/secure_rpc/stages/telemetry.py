@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import grpc
 
 from secure_rpc.call import Call, Method, Outcome
@@ -47,7 +45,7 @@ class Telemetry:
             self._in_flight -= 1
             trace, is_traced, by_auth = call.trace, False, False
             if trace is not None and (trace.span is not None or outcome is not ENDED_WELL):
-                end_trace(call, trace, outcome, perf_counter() - CallRecord(*noted).duration_seconds)
+                end_trace(call, trace, outcome, CallRecord(*noted).time_seconds)
                 is_traced = trace.span is not None
             if outcome is not ENDED_WELL:
                 by_auth = lasts and outcome.code in REFUSED_BY_AUTH and _had_begun(call, outcome)

@@ -85,7 +85,7 @@ class Spans:
         """Make the span of a call that has ended, whose caller could not be authenticated."""
         end = time.time_ns()
         offset = end - time.perf_counter_ns()
-        self._begin(call, trace, int(began_seconds * NANOSECONDS) + offset)
+        self._begin(call, trace, int(began_seconds * NANOSECONDS))
         if call.auth_began is not None:
             step = Step("authentication", call.auth_began[1])
             step.failure = outcome.reason or outcome.code.name

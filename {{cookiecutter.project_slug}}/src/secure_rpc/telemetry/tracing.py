@@ -31,7 +31,7 @@ class SpanMaker(Protocol):
         """End it, with the steps that were noted."""
 
     def tell(self, call: Call, trace: Trace, outcome: Outcome, began_seconds: float) -> None:
-        """Make the span of a call that has ended; it began at a time by `time.perf_counter`."""
+        """Make the span of a call that has ended; when it began is told in Unix time."""
 
     def make_global(self) -> None:
         """Have the spans of handlers end where ours do."""

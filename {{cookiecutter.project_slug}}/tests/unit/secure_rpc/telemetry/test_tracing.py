@@ -9,7 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from secure_rpc import errors
 from secure_rpc.call import Call, Method, Outcome, Patience
+from secure_rpc.observing import Observer, observed
+from secure_rpc.stages.telemetry import Telemetry
+from secure_rpc.telemetry.calls import CallReporter
+from secure_rpc.telemetry.metrics import Metrics
 from secure_rpc.telemetry.tracing import Budget, NoTracing, Tracing, tracing_of
 from secure_rpc.telemetry.tracing_metrics import TracingMetrics
 from secure_rpc.telemetry.tracing_settings import Tracing as Settings
@@ -27,6 +32,7 @@ class Kept:
     def __init__(self) -> None:
         self.opened = 0
         self.told = 0
+        self.began_seconds = 0.0
 
     def open(self, _call: Call, trace: Trace) -> None:
         self.opened += 1
@@ -34,8 +40,9 @@ class Kept:
 
     def close(self, _call: Call, _trace: Trace, _outcome: Outcome) -> None: ...
 
-    def tell(self, _call: Call, _trace: Trace, _outcome: Outcome, _began_seconds: float) -> None:
+    def tell(self, _call: Call, _trace: Trace, _outcome: Outcome, began_seconds: float) -> None:
         self.told += 1
+        self.began_seconds = began_seconds
 
     def make_global(self) -> None: ...
 
@@ -99,6 +106,23 @@ def test_a_failure_of_a_call_that_is_traced_is_not_told_twice() -> None:
     one = call()
     tracing.end(one, tracing.begin(one), REFUSED, 0.0)
     assert (kept.opened, kept.told) == (1, 0)
+
+
+async def test_what_is_told_of_a_failure_begins_with_the_call_whatever_took_its_time_since() -> None:
+    tracing, kept, _, clock = world(0.0)
+    metrics = Metrics()
+    telemetry = Telemetry(metrics, CallReporter(metrics), tracing).bind(call().method)
+    late = Observer(None, lambda _call, _noted, _outcome: clock.pass_(3.0))
+
+    async def proceed(_call: Call) -> None:
+        clock.pass_(5.0)
+        raise errors.Unauthenticated(reason="TOKEN_EXPIRED")
+
+    one, began = call(), clock()
+    one._address = "ipv4:127.0.0.1:1"
+    with pytest.raises(errors.Unauthenticated):
+        await observed(one.method, [telemetry, late], clock)(one, proceed)
+    assert (kept.told, kept.began_seconds) == (1, began)
 
 
 def test_a_budget_below_one_a_second_is_spent_now_and_then() -> None:
