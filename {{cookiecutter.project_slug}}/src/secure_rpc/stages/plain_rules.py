@@ -82,7 +82,10 @@ def _plain_rules(field: FieldDescriptor) -> Mapping[str, Any] | None:
 
 
 def _of_value(field: FieldDescriptor, rules: Mapping[str, Any], within: tuple[str, ...]) -> Keeps | None:
-    by_type = _TYPES[rules["type"]].look(field, rules) if "type" in rules else _anything
+    of_type = rules.get("type", "")
+    if field.message_type is not None and of_type not in {"", "repeated"}:  # a wrapper's are for what is within
+        return None
+    by_type = _TYPES[of_type].look(field, rules) if of_type else _anything
     if field.message_type is None:
         return by_type
     inner = _of_message(field.message_type, within)
@@ -95,11 +98,13 @@ def _of_value(field: FieldDescriptor, rules: Mapping[str, Any], within: tuple[st
     return _all([by_type, lambda messages: all(map(inner, messages))])
 
 
-def _lengths(_field: FieldDescriptor, rules: Mapping[str, Any]) -> Keeps:
+def _lengths(field: FieldDescriptor, rules: Mapping[str, Any]) -> Keeps:
+    expected = str if field.type == FieldDescriptor.TYPE_STRING else bytes
     low, high = rules.get("min_len", 0), rules.get("max_len", MOST)
     if "len" in rules:
         low, high = max(low, rules["len"]), min(high, rules["len"])
-    return _all([lambda value: low <= len(value) <= high, *_choices(rules)])
+    # proto2 takes any bytes for a text, and those that are none are handed out as bytes
+    return _all([lambda value: type(value) is expected and low <= len(value) <= high, *_choices(rules)])
 
 
 def _numbers(_field: FieldDescriptor, rules: Mapping[str, Any]) -> Keeps:

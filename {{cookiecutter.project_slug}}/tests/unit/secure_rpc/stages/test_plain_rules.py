@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import protovalidate
 import pytest
 from buf.validate import validate_pb2
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_rpc.stages.plain_rules import Keeps, seen_to_keep
 
 FieldProto = descriptor_pb2.FieldDescriptorProto
+FileProto = descriptor_pb2.FileDescriptorProto
 STRING, BYTES = FieldProto.TYPE_STRING, FieldProto.TYPE_BYTES
 INTEGERS = {"int32": FieldProto.TYPE_INT32, "uint64": FieldProto.TYPE_UINT64, "sint32": FieldProto.TYPE_SINT32}
 VALIDATOR = protovalidate.Validator()
@@ -45,11 +47,9 @@ def message_of(
     repeated: bool = False,
     optional: bool = False,
     inner: validate_pb2.FieldRules | None = None,
-    whole: str = "",
-    chosen: bool = False,
-    needs: str = "",
+    change: Callable[[FileProto], object] = id,
 ) -> type[Any]:
-    """Return a message with one field of some type under some rules.
+    """Return a message, the first of its file, with one field of some type under some rules.
 
     Args:
         kind: the type of the field; a message has a text with the rules of `inner`.
@@ -57,40 +57,28 @@ def message_of(
         repeated: whether it has many values.
         optional: whether it may have none.
         inner: the rules within.
-        whole: a rule of the message, in CEL.
-        chosen: whether the field is one of a oneof that must be set.
-        needs: a file that has rules of its own.
+        change: what is otherwise in the file; does it.
     """
     package = f"plain{next(NUMBERS)}"
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"{package}.proto", package=package, syntax="proto3", dependency=["buf/validate/validate.proto"]
-    )
-    if needs:
-        file.dependency.append(needs)
+    file = FileProto(name=f"{package}.proto", package=package, syntax="proto3")
+    file.dependency.extend([validate_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name])
     enum = file.enum_type.add(name=ENUM)
     for number in (0, 1, 2, 7):
         enum.value.add(name=f"{package.upper()}_{number}", number=number)
-    within = file.message_type.add(name=INNER)
-    text = within.field.add(name="text", number=1, type=STRING, label=FieldProto.LABEL_OPTIONAL)
-    if inner is not None:
-        text.options.Extensions[validate_pb2.field].CopyFrom(inner)
     outer = file.message_type.add(name="Outer")
     field = outer.field.add(name=FIELD, number=1, type=kind, label=FieldProto.LABEL_OPTIONAL)
     field.label = FieldProto.LABEL_REPEATED if repeated else FieldProto.LABEL_OPTIONAL
-    if kind == FieldProto.TYPE_ENUM:
-        field.type_name = f".{package}.{ENUM}"
-    if kind == FieldProto.TYPE_MESSAGE:
-        field.type_name = f".{package}.{INNER}"
+    if kind in {FieldProto.TYPE_ENUM, FieldProto.TYPE_MESSAGE}:
+        field.type_name = f".{package}.{ENUM if kind == FieldProto.TYPE_ENUM else INNER}"
     if optional and not repeated:
         outer.oneof_decl.add(name="_value")
         field.oneof_index, field.proto3_optional = 0, True
-    if chosen:
-        outer.oneof_decl.add(name="choice").options.Extensions[validate_pb2.oneof].required = True
-        field.oneof_index = 0
     if wanted.ListFields():
         field.options.Extensions[validate_pb2.field].CopyFrom(wanted)
-    if whole:
-        outer.options.Extensions[validate_pb2.message].cel.add(id="whole", message="no", expression=whole)
+    text = file.message_type.add(name=INNER).field.add(name="text", number=1, type=STRING, label=1)
+    if inner is not None:
+        text.options.Extensions[validate_pb2.field].CopyFrom(inner)
+    change(file)
     pool = descriptor_pool.Default()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Outer"))
@@ -229,11 +217,20 @@ def test_cel_is_left_to_protovalidate() -> None:
     wanted = rules({"string": {"min_len": 1}})
     wanted.cel.add(id="a", message="no", expression="this != 'a'")
     assert seen_to_keep(message_of(STRING, wanted).DESCRIPTOR) is None
-    assert seen_to_keep(message_of(STRING, rules({}), whole="this.value != 'a'").DESCRIPTOR) is None
+
+    def of_the_whole(file: FileProto) -> None:
+        options = file.message_type[0].options.Extensions[validate_pb2.message]
+        options.cel.add(id="whole", message="no", expression="this.value != 'a'")
+
+    assert seen_to_keep(message_of(STRING, rules({}), change=of_the_whole).DESCRIPTOR) is None
 
 
 def test_a_oneof_that_must_be_set_is_left_to_protovalidate() -> None:
-    assert seen_to_keep(message_of(STRING, rules({}), chosen=True).DESCRIPTOR) is None
+    def choice(file: FileProto) -> None:
+        file.message_type[0].oneof_decl.add(name="choice").options.Extensions[validate_pb2.oneof].required = True
+        file.message_type[0].field[0].oneof_index = 0
+
+    assert seen_to_keep(message_of(STRING, rules({}), change=choice).DESCRIPTOR) is None
 
 
 @pytest.mark.parametrize("place", ["field", "type"])
@@ -246,8 +243,8 @@ def test_a_rule_that_this_process_cannot_read_is_left_to_protovalidate(place: st
 
 def test_a_rule_of_the_teams_own_is_left_to_protovalidate_whatever_its_name() -> None:
     package = f"plain{next(NUMBERS)}"
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"{package}.proto", package=package, syntax="proto2", dependency=["buf/validate/validate.proto"]
+    file = FileProto(
+        name=f"{package}.proto", package=package, syntax="proto2", dependency=[validate_pb2.DESCRIPTOR.name]
     )
     own = file.extension.add(name="min_len", number=1000 + next(NUMBERS), type=FieldProto.TYPE_BOOL, label=1)
     own.extendee = ".buf.validate.StringRules"
@@ -256,9 +253,34 @@ def test_a_rule_of_the_teams_own_is_left_to_protovalidate_whatever_its_name() ->
     wanted = validate_pb2.FieldRules()
     extension: Any = descriptor_pool.Default().FindExtensionByName(f"{package}.min_len")
     wanted.string.Extensions[extension] = True
-    made = message_of(STRING, wanted, needs=file.name)
+    made = message_of(STRING, wanted, change=lambda using: using.dependency.append(file.name))
     assert not is_valid(made(value="a"))
     assert seen_to_keep(made.DESCRIPTOR) is None
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "wanted"), [("StringValue", {"string": {"min_len": 2}}), ("Int32Value", {"int32": {"gt": 2}})]
+)
+def test_rules_of_what_a_wrapper_holds_are_left_to_protovalidate(wrapper: str, wanted: dict[str, Any]) -> None:
+    def wrapped(file: FileProto) -> None:
+        file.message_type[0].field[0].type_name = f".google.protobuf.{wrapper}"
+
+    made = message_of(FieldProto.TYPE_MESSAGE, rules(wanted), change=wrapped)
+    assert is_valid(made())
+    assert seen_to_keep(made.DESCRIPTOR) is None
+
+
+def test_bytes_that_are_no_text_are_left_to_protovalidate() -> None:
+    def older(file: FileProto) -> None:
+        file.syntax = "proto2"
+        del file.enum_type[:]
+
+    made = message_of(STRING, rules({"string": {"max_len": 9}}), change=older)
+    seen = is_seen(made)
+    assert seen(made(**{FIELD: "text"}))
+    message = made()
+    message.ParseFromString(b"\x0a\x02\xff\xfe")
+    assert not seen(message)
 
 
 def test_a_message_that_holds_itself_is_left_to_protovalidate() -> None:
@@ -266,21 +288,18 @@ def test_a_message_that_holds_itself_is_left_to_protovalidate() -> None:
 
 
 def test_a_map_whose_values_have_rules_is_left_to_protovalidate() -> None:
-    package = f"plain{next(NUMBERS)}"
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"{package}.proto", package=package, syntax="proto3", dependency=["buf/validate/validate.proto"]
-    )
-    inner = file.message_type.add(name=INNER).field.add(name="text", number=1, type=STRING, label=1)
-    inner.options.Extensions[validate_pb2.field].string.min_len = 1
-    outer = file.message_type.add(name="Outer")
-    outer.field.add(name="values", number=1, type=11, label=3, type_name=f".{package}.Outer.ValuesEntry")
-    entry = outer.nested_type.add(name="ValuesEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=STRING, label=1)
-    entry.field.add(name="value", number=2, type=11, label=1, type_name=f".{package}.{INNER}")
-    pool = descriptor_pool.Default()
-    pool.Add(file)
-    assert seen_to_keep(pool.FindMessageTypeByName(f"{package}.Outer")) is None
+    def mapped(file: FileProto) -> None:
+        outer = file.message_type[0]
+        entry = outer.nested_type.add(name="ValueEntry")
+        entry.options.map_entry = True
+        entry.field.add(name="key", number=1, type=STRING, label=1)
+        entry.field.add(name="value", number=2, type=11, label=1, type_name=outer.field[0].type_name)
+        outer.field[0].type_name = f".{file.package}.Outer.ValueEntry"
+
+    inner = rules({"string": {"min_len": 1}})
+    made = message_of(FieldProto.TYPE_MESSAGE, rules({}), repeated=True, inner=inner, change=mapped)
+    assert not is_valid(made(**{FIELD: {"key": {"text": ""}}}))
+    assert seen_to_keep(made.DESCRIPTOR) is None
 
 
 def test_no_rule_is_kept_by_anything() -> None:
