@@ -262,9 +262,10 @@ class Call:
     def settle(self) -> bool:
         """Tell whether the task was cancelled to cut the call, and by nobody else; take that cancellation back."""
         task, self._task = self._task, None
-        if self._was_cut and task is not None and task.cancelling() == 1:
-            return task.uncancel() == 0  # the caller waits for an answer
-        return False
+        if not self._was_cut or task is None or task.cancelling() != 1:
+            return False
+        task.uncancel()  # the caller waits for an answer
+        return True
 
     @property
     def is_under_way(self) -> bool:

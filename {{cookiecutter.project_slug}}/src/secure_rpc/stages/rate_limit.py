@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 
 from secure_rpc import errors
-from secure_rpc.call import Call, Method, Principal
+from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
 from secure_rpc.quota import Quota, QuotaHeaders, QuotaKey
 from secure_rpc.stages.quota_headers import QuotaFields
@@ -96,11 +96,6 @@ def _key(call: Call, quota_class: str) -> QuotaKey:
     principal = call.principal
     if principal is None:
         raise errors.Unauthenticated(reason="IDENTITY_MISSING")
-    return _key_of(principal, quota_class)
-
-
-@functools.lru_cache(10_000)
-def _key_of(principal: Principal, quota_class: str) -> QuotaKey:
     tenants = principal.tenants
     return QuotaKey(principal.account, ",".join(sorted(tenants) if len(tenants) > 1 else tenants), quota_class)
 

@@ -113,7 +113,8 @@ def test_the_correlation_id_is_unique_and_stays() -> None:
 
 
 def test_the_correlation_id_can_be_sent_as_a_trailer() -> None:
-    errors.Internal(trailers=(("correlation-id", a_call().id),))
+    trailer = ("correlation-id", a_call().id)
+    assert trailer in errors.Internal(trailers=(trailer,)).trailing_metadata()
 
 
 def test_a_principal_is_named_after_its_user_and_else_its_workload() -> None:
