@@ -69,3 +69,32 @@ def test_the_picture_is_one_and_shows_what_has_a_latency() -> None:
         assert "orders <at> 50" in texts
         assert ("Get" in texts) == bool(figures["acts"])
         assert "Watch" not in texts
+
+
+def test_each_latency_has_a_mark_the_longer_the_further_to_the_right() -> None:
+    root = ET.fromstring(report.picture("orders", course().figures()))  # noqa: S314  # our own
+    circles = [element for element in root.iter() if element.tag.endswith("circle")]
+    for _, _, colour in report.MARKS:
+        assert (
+            sum(circle.get("fill") == colour for circle in circles) == 1 + 2
+        )  # the legend, Get and Get with a bad token
+    legend_at = circles[0].get("cy")
+    by_row: dict[str, list[float]] = {}
+    for circle in circles:
+        if (row := circle.get("cy", "")) != legend_at:
+            by_row.setdefault(row, []).append(float(circle.get("cx", "")))
+    quick, slow = sorted(by_row.values(), key=max)
+    assert len(set(quick)) == 1  # its one call
+    assert slow == sorted(slow)
+    assert len(set(slow)) == len(report.MARKS)
+
+
+def test_the_page_tells_how_many_can_be_authenticated_where_that_was_measured() -> None:
+    ways = {
+        "known": {"per_second": 7654.0, "cpu_us": 183.4, "refused": 0, "done": 100},
+        "new certificate": {"per_second": 321.0, "refused": 1234, "done": 100},
+    }
+    page = report.page("orders", ["a line"], course().figures(), ways)
+    assert "| known | 7,654 | 183 | 0 |" in page
+    assert "| new certificate | 321 | - | 1,234 |" in page
+    assert report.WAYS_HEADER[0] not in report.page("orders", ["a line"], course().figures(), {})
