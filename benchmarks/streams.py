@@ -24,6 +24,7 @@ floor.establish()
 import grpc  # noqa: E402
 import structlog  # noqa: E402
 import uvloop  # noqa: E402
+from secure_rpc import memory  # noqa: E402
 from secure_rpc import settings as settings_module  # noqa: E402
 from secure_rpc.configuration import read_yaml  # noqa: E402
 from secure_rpc.dev.issuer import Caller  # noqa: E402
@@ -73,7 +74,7 @@ async def measure(count: int, rounds: int) -> dict[str, Any]:
     server = _server(count)
     await server.start()
     platform = server.platform
-    gc.collect()
+    memory.settle()  # as a server does before it serves
     before = _resident_bytes()
     tokens = _write_tokens(server, count)
     client = await asyncio.create_subprocess_exec(
@@ -87,8 +88,7 @@ async def measure(count: int, rounds: int) -> dict[str, Any]:
     opening_seconds = time.perf_counter() - started
     await asyncio.sleep(QUIET_SECONDS)
     gc.collect()
-    memory = (_resident_bytes() - before) / count
-    gc.freeze()  # as a server does before it serves
+    bytes_of_each = (_resident_bytes() - before) / count
     text = platform.settings.authorization.policy_file.read_text(encoding="utf-8")
     document = parse(platform.settings.authorization.policy_file, text)
 
@@ -117,7 +117,7 @@ async def measure(count: int, rounds: int) -> dict[str, Any]:
     client.stdin.close()
     await client.wait()
     await server.stop(drain=False)
-    return {"streams": count, "bytes_of_each": memory, "opening_seconds": opening_seconds, "judged": found}
+    return {"streams": count, "bytes_of_each": bytes_of_each, "opening_seconds": opening_seconds, "judged": found}
 
 
 def _server(count: int) -> Server:

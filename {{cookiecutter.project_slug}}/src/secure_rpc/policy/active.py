@@ -45,11 +45,18 @@ class ActivePolicy:
             candidate: the one beside it.
             rollout: how far the candidate may go.
         """
+        replaced = self._engines()
+        self._take_up(engine, candidate, rollout)
+        for each in replaced:
+            if each not in self._engines():
+                each.forget()  # else all of it goes at once, with the engine
+
+    def _take_up(self, engine: Engine, candidate: Engine | None, rollout: Rollout | None) -> None:
         self.engine = engine
+        before = self.shadow
         if candidate is None or rollout is None:
             self.shadow, self.decide = None, engine.decide
             return
-        before = self.shadow
         shadow = Shadow(engine, candidate, rollout, on_difference=self._differ, on_rollback=self._roll_back)
         if before is not None and (before.candidate.version, before.rollout) == (candidate.version, rollout):
             shadow.carry_on(before)

@@ -17,6 +17,7 @@ from secure_rpc.call import Metadata, Method, Principal
 from secure_rpc.policy.conditions import Asked, Conditions
 from secure_rpc.policy.document import PolicyDocument, together
 from secure_rpc.policy.entries import NEVER, Entry, entries_of
+from secure_rpc.policy.remembered import Remembered
 from secure_rpc.quota import Quota
 
 REMEMBERED_PRINCIPALS = 10_000
@@ -77,7 +78,7 @@ class Engine:
         self.next_expiry_seconds = NEVER  # Unix time at which the next binding ends
         # held weakly: a policy that is replaced must not wait for the garbage collector, which takes long over it, and
         # does not look at what is there from the start at all
-        self._grants_of = functools.lru_cache(size)(functools.partial(_collect, weakref.ref(self)))
+        self._given = Remembered(size, functools.partial(_collect, weakref.ref(self)))
 
     @classmethod
     def of(
@@ -117,14 +118,14 @@ class Engine:
         """
         if self.next_expiry_seconds != NEVER:
             self.expire()
-        grants = self._grants_of(principal)
+        grants = self._given[principal]
         if not grants.conditional:
             return self._judge(grants.always, method, grants.quotas)
         return self._decide_conditionally(grants, Asked(principal, method, metadata, request, self._clock()))
 
     def grants_of(self, principal: Principal) -> Grants:
         """Return all that a principal is given."""
-        return self._grants_of(principal)
+        return self._given[principal]
 
     def _decide_conditionally(self, grants: Grants, asked: Asked) -> Decision:
         contract = asked.method.contract
@@ -223,7 +224,11 @@ class Engine:
         while self._expiries and self._expiries[0] <= now:
             heapq.heappop(self._expiries)
         self.next_expiry_seconds = self._expiries[0] if self._expiries else NEVER
-        self._grants_of.cache_clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what principals were found to be given; it is found anew for those who ask."""
+        self._given = self._given.renewed()
 
 
 def _collect(engine: weakref.ref[Engine], principal: Principal) -> Grants:

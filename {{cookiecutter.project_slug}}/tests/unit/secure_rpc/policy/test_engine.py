@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from secure_rpc.call import Contract, Method, Patience, Principal
+from secure_rpc.policy.active import ActivePolicy
 from secure_rpc.policy.document import PolicyDocument
-from secure_rpc.policy.engine import Engine
+from secure_rpc.policy.engine import Engine, Grants
+from secure_rpc.policy.remembered import AT_ONCE
 
+from support.clocks import Clock
 from support.policies import asking
 
 MakePolicy = Callable[[dict[str, Any]], PolicyDocument]
@@ -219,6 +224,38 @@ def test_an_engine_that_is_replaced_is_gone_at_once(engine: MakeEngine) -> None:
         assert seen() is None
     finally:
         gc.enable()
+
+
+async def test_what_a_replaced_policy_remembers_goes_in_slices_and_the_rest_stays(engine: MakeEngine) -> None:
+    """Ten thousand at once would make all calls wait for tens of milliseconds."""
+
+    def remembered() -> int:
+        return sum(type(each) is Grants for each in gc.get_objects())
+
+    before = remembered()
+    active = ActivePolicy(engine(binding("reader", ALICE)))
+    for number in range(3 * AT_ONCE):
+        active.decide(user(f"user-{number}"), READ)
+    assert remembered() == before + 3 * AT_ONCE
+    active.swap(active.engine)  # the same again
+    await asyncio.sleep(0)
+    assert remembered() == before + 3 * AT_ONCE
+    active.swap(engine(binding("reader", ALICE)))
+    left = [remembered() - before]
+    while left[-1] and len(left) < 10:
+        await asyncio.sleep(0)
+        left.append(remembered() - before)
+    assert left == [2 * AT_ONCE, AT_ONCE, 0]
+
+
+def test_what_a_binding_gave_is_forgotten_when_it_ends(policy: MakePolicy) -> None:
+    clock = Clock(datetime(2030, 1, 1, tzinfo=UTC).timestamp() - 1)
+    ending = {**binding("reader", ALICE), "expires": "2030-01-01"}
+    made = Engine.of(policy({"roles": ROLES, "bindings": [ending, binding("writer", ALICE)]}), clock=clock)
+    assert made.decide(user(), READ).allowed
+    clock.pass_(1)
+    assert not made.decide(user(), READ).allowed
+    assert made.decide(user(), WRITE).allowed
 
 
 def test_roles_give_what_they_include(engine: MakeEngine) -> None:
