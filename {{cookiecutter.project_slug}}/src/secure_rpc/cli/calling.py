@@ -21,7 +21,6 @@ from secure_rpc.chain import CORRELATION_ID_KEY
 from secure_rpc.client import connect
 from secure_rpc.configuration import ConfigurationError, did_you_mean
 from secure_rpc.dev.setup import DevelopmentFiles
-from secure_rpc.platform import Application
 from secure_rpc.redaction import redacted
 from secure_rpc.token_sources import TokenSource
 
@@ -37,31 +36,6 @@ class Ask:
     data: tuple[str, ...]  # JSON
     target: str
     audience: str = ""  # the service's name, for calls that are signed
-
-
-class _Recorder:
-    """Stands where a server is expected, and notes the services that are added."""
-
-    def __init__(self) -> None:
-        self.services: list[str] = []
-
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Ignore what is also handed over by name."""
-
-    def add_registered_method_handlers(self, service: str, _handlers: object) -> None:
-        self.services.append(service)
-
-
-def methods_of(application: Application) -> dict[str, MethodDescriptor]:
-    """Return the service's methods by path."""
-    recorder = _Recorder()
-    application.add_services(cast("grpc.aio.Server", recorder))
-    pool = descriptor_pool.Default()
-    return {
-        f"/{service}/{method.name}": method
-        for service in recorder.services
-        for method in pool.FindServiceByName(service).methods
-    }
 
 
 def health_methods() -> dict[str, MethodDescriptor]:

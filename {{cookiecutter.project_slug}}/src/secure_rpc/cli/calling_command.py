@@ -11,6 +11,7 @@ import typer
 from secure_rpc import settings as settings_module
 from secure_rpc.cli import calling
 from secure_rpc.cli.loading import load_application
+from secure_rpc.cli.methods import methods_of
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
 from secure_rpc.dev import setup as development
 from secure_rpc.dev.issuer import find_caller, load_callers
@@ -32,7 +33,7 @@ def add(app: typer.Typer, application_module: str) -> None:
         """Call the running service, with a certificate and a token. Without a method: list the methods."""
         with told_to_people():
             settings, files = settings_module.load(config), development.DevelopmentFiles(folder)
-            methods = calling.methods_of(load_application(application_module))
+            methods = methods_of(load_application(application_module))
             if not method:
                 calling.show_methods(methods)
                 return

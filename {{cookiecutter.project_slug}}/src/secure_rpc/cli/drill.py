@@ -15,6 +15,7 @@ import yaml
 
 from secure_rpc.cli import calling
 from secure_rpc.cli.loading import load_application
+from secure_rpc.cli.methods import methods_of
 from secure_rpc.cli.people import CallersFile, Config, default_callers, default_config, told_to_people
 from secure_rpc.cli.telling import rows, say
 from secure_rpc.configuration import ConfigurationError, did_you_mean
@@ -65,7 +66,7 @@ def commands(application_module: str) -> typer.Typer:
             for name in chosen_drills:
                 if name not in DRILLS:
                     raise ConfigurationError(f'there is no drill "{name}"; {did_you_mean(name, DRILLS)}')
-            methods = calling.methods_of(load_application(application_module))
+            methods = methods_of(load_application(application_module))
             chosen = [calling.find(methods, each) for each in method or ()]
             weakened = _settings(setting or ())
             plan = Plan(

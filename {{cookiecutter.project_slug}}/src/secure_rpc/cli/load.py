@@ -14,8 +14,8 @@ import uvloop
 from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import settings as settings_module
-from secure_rpc.cli import calling
 from secure_rpc.cli.loading import load_application
+from secure_rpc.cli.methods import methods_of
 from secure_rpc.cli.people import CallersFile, Config, Folder, default_callers, default_config, told_to_people
 from secure_rpc.cli.telling import rows, say
 from secure_rpc.configuration import ConfigurationError
@@ -112,7 +112,7 @@ def add(app: typer.Typer, application_module: str) -> None:
                 ca or files.ca_certificate,
                 server_name,
             )
-            methods = calling.methods_of(load_application(application_module))
+            methods = methods_of(load_application(application_module))
             identities = None
             if tokens is None:
                 identities = identities_of(settings, files, callers, caller)

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from secure_rpc.call import Contract
-from secure_rpc.cli import calling
+from secure_rpc.cli.methods import methods_of
 from secure_rpc.known import foreign_contracts
 from secure_rpc.platform import Application
 from secure_rpc.policy.contract import Contracts
@@ -32,7 +32,7 @@ def contracts_of(application: Application, settings: Settings) -> tuple[dict[str
         ConfigurationError: a method asks for nothing.
     """
     contracts = Contracts(foreign_contracts(settings), settings.quotas)
-    methods = dict(calling.methods_of(application))
+    methods = dict(methods_of(application))
     services = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
     if settings.reflection.enabled:
         services.append(reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name)

@@ -62,7 +62,7 @@ AREA = Area(
             id="C4",
             title="Conditions that deny when in doubt",
             text="CEL over principal, request, method, metadata and time, typed when it is read; an error denies.",
-            code=("src/secure_rpc/policy/conditions.py",),
+            code=("src/secure_rpc/policy/conditions.py", "src/secure_rpc/policy/expressions.py"),
             tests=(
                 "tests/unit/secure_rpc/policy/test_conditions.py::test_what_cannot_be_told_denies_and_is_told",
                 "tests/unit/secure_rpc/policy/test_conditions.py::test_what_is_wrong_is_told_before_any_call",

@@ -6,12 +6,13 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
-import httpx
-
 from secure_rpc.configuration import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx  # imported where it is needed: 4 MB, and more of the start than most of the rest
 
 MAX_BYTES = 1_000_000
 OK = 200
@@ -44,9 +45,12 @@ class Fetcher:
         key_file: Path | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
+        import httpx  # noqa: PLC0415  # see above
+
         context = tls_context(ca_file, certificate_file, key_file)
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
+        self._failures = (httpx.HTTPError, TimeoutError)
         self._client = httpx.AsyncClient(
             verify=context, timeout=timeout_seconds, follow_redirects=False, trust_env=False, http2=False
         )
@@ -92,7 +96,7 @@ class Fetcher:
                     if size > self._max_bytes:
                         raise FetchFailed(f"{url} answered with more than {self._max_bytes} bytes")
                     parts.append(part)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except self._failures as error:
             raise FetchFailed(f"{url}: {type(error).__name__}: {error}") from error
         return b"".join(parts)
 
@@ -116,6 +120,8 @@ def tls_context(ca_file: Path | None, certificate_file: Path | None, key_file: P
 
 def basic_auth(client_id: str, client_secret: str) -> httpx.BasicAuth:
     """Return who we are, for HTTP Basic; both are form-encoded first (RFC 6749, section 2.3.1)."""
+    import httpx  # noqa: PLC0415  # see above
+
     return httpx.BasicAuth(quote_plus(client_id), quote_plus(client_secret))
 
 
@@ -125,6 +131,8 @@ def https_only(url: str) -> str:
     Raises:
         ValueError: it is not https: whoever sits between could give us keys of his own.
     """
+    import httpx  # noqa: PLC0415  # see above
+
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):

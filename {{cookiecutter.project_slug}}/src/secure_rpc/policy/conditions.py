@@ -6,28 +6,15 @@ plainly true denies: an error, a value that is no boolean, a budget that is used
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
-from cel_expr_python import cel
-from google.protobuf import descriptor_pool
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from secure_rpc.call import Metadata, Method, Principal
-from secure_rpc.configuration import did_you_mean
-from secure_rpc.v1 import condition_pb2
+
+if TYPE_CHECKING:
+    from secure_rpc.policy.expressions import Compiler, Program
 
 MAX_EXPRESSION_CHARACTERS = 2000
-# Credentials are verified elsewhere; a condition that looked at them could print or compare them
-HIDDEN_METADATA = frozenset({"authorization", "cookie", "x-api-key"})
-REMEMBERED_PRINCIPALS = 1000  # in CEL's form
-VARIABLES = ("principal", "method", "now", "metadata", "request")
-_LATER = ("request", "metadata")  # made only for expressions that use them
-_UNKNOWN_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
-_UNKNOWN_NAME = re.compile(r"undeclared reference to '(\w+)")
 
 
 class Asked(NamedTuple):
@@ -47,33 +34,6 @@ class Verdict(NamedTuple):
     failure: str = ""  # why it could not be told
 
 
-@dataclass(frozen=True, slots=True)
-class _Program:
-    """One expression, compiled for one type of request."""
-
-    expression: cel.Expression
-    uses_request: bool
-    uses_metadata: bool
-
-    def verdict(self, asked: Asked) -> Verdict:
-        try:
-            data: dict[str, Any] = {
-                "principal": _principal(_ByIdentity(asked.principal)),
-                "method": _method(asked.method.path, asked.method.kind),
-                "now": datetime.fromtimestamp(asked.now_seconds, UTC),
-            }
-            if self.uses_request:
-                data["request"] = asked.request
-            if self.uses_metadata:
-                data["metadata"] = metadata_map(asked.metadata)
-            value = self.expression.eval(data=data)
-            if value.type() == cel.Type.BOOL:  # an error is a value too, and a true one to Python
-                return Verdict(value.value() is True)
-            return Verdict(holds=False, failure=str(value.value()))
-        except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
-            return Verdict(holds=False, failure=str(error).splitlines()[0] if str(error) else type(error).__name__)
-
-
 class Conditions:
     """Compile and evaluate the conditions of policies for the methods of one service.
 
@@ -85,8 +45,8 @@ class Conditions:
     def __init__(self, methods: Iterable[Method] = (), on_failure: Callable[[str, str], None] | None = None) -> None:
         self.methods = tuple(methods)
         self._on_failure = on_failure
-        self._environments: dict[str, cel.Env] = {}
-        self._programs: dict[tuple[str, str], _Program] = {}  # by expression and type of request
+        self._compiler: Compiler | None = None
+        self._programs: dict[tuple[str, str], Program] = {}  # by expression and type of request
 
     def reached(self, permissions: frozenset[str]) -> list[Method]:
         """Return the methods that ask for one of the permissions."""
@@ -127,7 +87,7 @@ class Conditions:
             self._on_failure(expression, verdict.failure)
         return verdict
 
-    def _program(self, expression: str, method: Method) -> _Program:
+    def _program(self, expression: str, method: Method) -> Program:
         request = method.descriptor.input_type.full_name if method.descriptor is not None else ""
         program = self._programs.get((expression, request))
         if program is None:
@@ -139,105 +99,9 @@ class Conditions:
         """Let go of what was compiled for expressions that no policy has any more."""
         self._programs = {key: program for key, program in self._programs.items() if key[0] in expressions}
 
-    def _compile(self, expression: str, request: str) -> _Program:
-        """Return the compiled expression.
+    def _compile(self, expression: str, request: str) -> Program:
+        if self._compiler is None:
+            from secure_rpc.policy.expressions import Compiler  # noqa: PLC0415  # 4 MB that most policies do not need
 
-        Raises:
-            ValueError: it is no valid expression, or not one that is true or false.
-        """
-        try:
-            compiled = self._environment(request, "").compile(expression)
-        except RuntimeError as error:
-            raise ValueError(_first_complaint(str(error))) from None
-        if compiled.return_type() != cel.Type.BOOL:
-            kind = compiled.return_type().name().lower()
-            raise ValueError(
-                f'the condition is of type {kind}; it must be true or false: compare it, as in "... == true"'
-            )
-        uses_request, uses_metadata = (not self._compiles_without(name, expression, request) for name in _LATER)
-        return _Program(compiled, uses_request, uses_metadata)
-
-    def _compiles_without(self, variable: str, expression: str, request: str) -> bool:
-        try:
-            self._environment(request, variable).compile(expression)
-        except RuntimeError:
-            return False
-        return True
-
-    def _environment(self, request: str, without: str) -> cel.Env:
-        key = f"{request} {without}"
-        if key not in self._environments:
-            variables = {
-                "principal": cel.Type(condition_pb2.ConditionPrincipal.DESCRIPTOR.full_name),
-                "method": cel.Type(condition_pb2.ConditionMethod.DESCRIPTOR.full_name),
-                "now": cel.Type.TIMESTAMP,
-                "metadata": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
-            }
-            if request:
-                variables["request"] = cel.Type(request)
-            variables.pop(without, None)
-            self._environments[key] = cel.NewEnv(descriptor_pool.Default(), variables=variables)
-        return self._environments[key]
-
-
-def metadata_map(metadata: Metadata) -> Mapping[str, str]:
-    """Return metadata as conditions see it: text only, no credentials; several values of a name joined by commas."""
-    found: dict[str, str] = {}
-    for key, value in metadata:
-        if isinstance(value, str) and key not in HIDDEN_METADATA:
-            found[key] = f"{found[key]},{value}" if key in found else value
-    return found
-
-
-def _first_complaint(text: str) -> str:
-    """Return CEL's first complaint in a line: what, where in the expression, and what may have been meant."""
-    _, found, rest = text.partition("ERROR: <input>:")
-    if not found:
-        return text.splitlines()[0] if text else "no reason given"
-    place, _, message = rest.splitlines()[0].partition(": ")
-    remedy = ""
-    if field := _UNKNOWN_FIELD.search(message):
-        fields = descriptor_pool.Default().FindMessageTypeByName(field[2]).fields_by_name
-        remedy = f"; {did_you_mean(field[1], fields)}"
-    elif name := _UNKNOWN_NAME.search(message):
-        remedy = f"; {did_you_mean(name[1], VARIABLES)}"
-    return f"{message} at character {place.partition(':')[2]}{remedy}"
-
-
-@functools.lru_cache(REMEMBERED_PRINCIPALS)
-def _principal(key: _ByIdentity) -> condition_pb2.ConditionPrincipal:
-    principal = key.principal
-    made = condition_pb2.ConditionPrincipal(
-        workload=principal.workload,
-        issuer=principal.issuer,
-        subject=principal.subject,
-        tenants=sorted(principal.tenants),
-        groups=sorted(principal.groups),
-        roles=sorted(principal.roles),
-        proofs=principal.proofs,
-    )
-    made.claims.update(principal.claims)
-    if principal.expires_at_seconds != float("inf"):
-        made.expires_at.FromMilliseconds(int(principal.expires_at_seconds * 1000))
-    return made
-
-
-class _ByIdentity:
-    """A principal as a key that tells objects apart: two tokens of one user may differ in their claims."""
-
-    __slots__ = ("principal",)
-
-    def __init__(self, principal: Principal) -> None:
-        self.principal = principal  # kept: its id is not used again while it is here
-
-    def __hash__(self) -> int:
-        return id(self.principal)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and other.principal is self.principal
-
-
-@functools.lru_cache(4096)  # more than a service has methods
-def _method(path: str, kind: str) -> condition_pb2.ConditionMethod:
-    service, _, name = path[1:].rpartition("/")
-    return condition_pb2.ConditionMethod(path=path, service=service, name=name, kind=kind)
+            self._compiler = Compiler()
+        return self._compiler.compile(expression, request)

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from secure_rpc.audit.chain_log import ChainLog
-from secure_rpc.cli import calling
 from secure_rpc.cli.main import build
+from secure_rpc.cli.methods import methods_of
 from secure_rpc.cli.people import EX_CONFIG
 from secure_rpc.dev.issuer import Caller, load_callers
 from secure_rpc.identity.issuer import Issuer
@@ -90,7 +90,7 @@ def test_the_commands_end_with_a_code_and_a_sentence(
 ) -> None:
     made = shell.run("pki", "init")
     assert made == Ended(0, "development certificates made in .dev\n", "")
-    method = next(iter(calling.methods_of(application).values())).name
+    method = next(iter(methods_of(application).values())).name
     cut = ChainLog(tmp_path / "audit.log").path
     cut.write_bytes(b"")
     from_environment = {"SECURE_RPC_CONFIG": "config/dev.yaml", "SECURE_RPC_AUDIT__FILE": str(cut)}
@@ -192,7 +192,7 @@ def test_records_are_sent_once_by_a_command_of_its_own(shell: Shell, tmp_path: P
 def test_the_methods_of_the_service_are_listed(invoke: Invoke, application: Application) -> None:
     found = invoke("call")
     assert found.code == 0
-    assert [line.partition(" ")[0] for line in found.out.splitlines()] == list(calling.methods_of(application))
+    assert [line.partition(" ")[0] for line in found.out.splitlines()] == list(methods_of(application))
 
 
 @pytest.mark.parametrize(

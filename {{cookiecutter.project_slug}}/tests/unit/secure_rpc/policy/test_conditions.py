@@ -8,7 +8,8 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from secure_rpc.call import Contract, Method, Patience, Principal
-from secure_rpc.policy.conditions import Asked, Conditions, metadata_map
+from secure_rpc.policy.conditions import Asked, Conditions
+from secure_rpc.policy.expressions import metadata_map
 
 from probe.v1 import probe_pb2 as pb
 
