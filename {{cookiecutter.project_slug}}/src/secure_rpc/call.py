@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
 from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
+from secure_rpc.current import current_call, enter
 from secure_rpc.headers import Metadata, header_of
 from secure_rpc.method import UNLIMITED, Check, Contract, Finish, Method, Patience, RawCheck, Review
 from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, outcome_of, seen_to_its_end
@@ -45,6 +45,7 @@ class Call:
     __slots__ = (
         "_address",
         "_id",
+        "_over",
         "_peer",
         "_raw",
         "_request",
@@ -109,6 +110,7 @@ class Call:
         self._request: Any = None
         self._task: asyncio.Task[Any] | None = None  # while the handler of a stream runs
         self._was_cut = False
+        self._over: tuple[Callable[[Call], None], ...] = ()
 
     @property
     def id(self) -> str:
@@ -171,13 +173,17 @@ class Call:
             InvalidArgument: there is none, or it is malformed.
         """
         if self._request is None:
+            patience, task = self.method.patience, self._task or asyncio.current_task()
+            patience.begin(task)
             try:
-                with self.method.patience:
-                    raw = await self.context.read()
-                    if raw is EOF:
-                        await seen_to_its_end(self.context)
-            except TimeoutError:
-                raise errors.DeadlineExceeded("the request did not arrive", reason="REQUEST_TIMEOUT") from None
+                raw = await self.context.read()
+                if raw is EOF:
+                    await seen_to_its_end(self.context)
+            except BaseException as error:
+                if patience.end(task, is_cancelled=isinstance(error, asyncio.CancelledError)):
+                    raise errors.DeadlineExceeded("the request did not arrive", reason="REQUEST_TIMEOUT") from None
+                raise
+            patience.end(task)
             if raw is EOF:
                 raise errors.InvalidArgument("the request is missing", reason="REQUEST_MISSING")
             self._request = self._decoded(raw)
@@ -255,9 +261,9 @@ class Call:
                 self._was_cut = True
                 self._task.cancel()
 
-    def enter_handler(self) -> None:
-        """Let the call be cut from here on, until it is settled."""
-        self._task = asyncio.current_task()
+    def enter_handler(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Let the call be cut from here on, until it is settled; the loop is the running one, where it is known."""
+        self._task = asyncio.current_task(loop) or asyncio.current_task()
 
     def settle(self) -> bool:
         """Tell whether the task was cancelled to cut the call, and by nobody else; take that cancellation back."""
@@ -272,11 +278,18 @@ class Call:
         """Tell whether the call has not ended, for those who outlive it."""
         return self.request_checks is not _ENDED
 
+    def when_over(self, tell: Callable[[Call], None]) -> None:
+        """Have somebody told when the call is over, in place of a stage that waits for that."""
+        self._over += (tell,)
+
     def end(self) -> None:
         """Let go of the checks: one that knows the call would keep it, and all of gRPC's below it, for long."""
         self.request_checks = self.response_checks = _ENDED
         self.raw_checks = self.reviews = ()
         self._raw = None
+        for tell in self._over:
+            tell(self)
+        self._over = ()
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""
@@ -313,18 +326,3 @@ def _refuse_late(_message: Any) -> None:
 
 
 _ENDED: tuple[Check, ...] = (_refuse_late,)
-_current: ContextVar[Call] = ContextVar("secure_rpc.call")
-
-
-def current_call() -> Call:
-    """Return the call that the running handler or stage serves.
-
-    Raises:
-        LookupError: no call is being served here.
-    """
-    return _current.get()
-
-
-def enter(call: Call) -> None:
-    """Make a call the current one of this task; each RPC runs in one of its own."""
-    _current.set(call)

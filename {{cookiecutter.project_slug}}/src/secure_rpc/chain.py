@@ -152,7 +152,7 @@ class Chain(grpc.GenericRpcHandler):
         )
 
     def _compile(self, method: Method, handler: Handler) -> _Served:
-        proceed = self._through(method, self._deadlines.hold(method, terminal(method, handler)))
+        proceed = self._through(method, terminal(method, handler, self._deadlines))
         lasts = method.request_streaming or method.response_streaming
         begin, leave = (self._live.add, self._live.discard) if lasts else (_pass, _pass)
 

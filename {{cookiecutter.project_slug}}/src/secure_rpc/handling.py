@@ -13,6 +13,7 @@ import grpc
 
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
+from secure_rpc.deadlines import Deadlines, TimeLimit
 from secure_rpc.outcome import is_cancelled
 
 Handler: TypeAlias = Callable[[Any, Any], Any]
@@ -83,10 +84,10 @@ class HandlerContext:
         return self._call.refusal
 
 
-def terminal(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]]:
+def terminal(method: Method, handler: Handler, deadlines: Deadlines) -> Callable[[Call], Awaitable[None]]:
     """Return the end of the chain: the handler, and what it may do, turned into a reply or a StatusError."""
     if not method.request_streaming and not method.response_streaming:
-        return _unary(method, handler)
+        return _unary(method, handler, deadlines.limits(method))
     run = _runner(method, handler)
 
     async def finish(call: Call) -> None:
@@ -107,7 +108,9 @@ def terminal(method: Method, handler: Handler) -> Callable[[Call], Awaitable[Non
     return finish
 
 
-def _unary(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]]:
+def _unary(
+    method: Method, handler: Handler, limit_of: Callable[[Call], TimeLimit | None] | None
+) -> Callable[[Call], Awaitable[None]]:
     """Return the same for most calls, in one step: each further one would be paid for by all of them."""
 
     async def finish(call: Call) -> None:
@@ -115,6 +118,9 @@ def _unary(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]
             raise call.refusal
         context = HandlerContext(call)
         error: BaseException | None = None
+        limit = None if limit_of is None else limit_of(call)
+        if limit is not None:
+            limit.begin(call)
         try:
             request = await call.request()
             call.check(request)
@@ -122,11 +128,13 @@ def _unary(method: Method, handler: Handler) -> Callable[[Call], Awaitable[None]
             response = await handler(request, context)
             if context.failure() is None:
                 call.reply = call.encode(response)
-                return
         except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001  # as above
             error = caught
+        was_cut = limit is not None and limit.end(call)
+        if error is None and call.refusal is None:
+            return
         try:
-            _turn(method, context, error, was_cut=False)
+            _turn(method, context, error, was_cut=was_cut)
         finally:
             error = None  # as above
 

@@ -15,10 +15,23 @@ def header_of(metadata: Metadata, name: str) -> str:
     Raises:
         InvalidArgument: the entry is there more than once, or is binary: which one counts would be a guess.
     """
-    found: str | None = None
+    return headers_of(metadata, (name,))[0]
+
+
+def headers_of(metadata: Metadata, names: tuple[str, ...]) -> list[str]:
+    """Return the values of several entries, each empty where there is none.
+
+    Raises:
+        InvalidArgument: as `header_of`.
+    """
+    found = [""] * len(names)
+    seen: set[str] | None = None
     for key, value in metadata:
-        if key == name:
-            if found is not None or not isinstance(value, str):
-                raise errors.InvalidArgument(f"{name} must be sent once, as text", reason="METADATA_AMBIGUOUS")
-            found = value
-    return found or ""
+        if key in names:
+            if seen is None:
+                seen = set()
+            if key in seen or not isinstance(value, str):
+                raise errors.InvalidArgument(f"{key} must be sent once, as text", reason="METADATA_AMBIGUOUS")
+            seen.add(key)
+            found[names.index(key)] = value
+    return found

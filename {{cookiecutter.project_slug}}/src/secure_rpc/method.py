@@ -43,14 +43,10 @@ class Patience:
             return await awaitable
 
     def __enter__(self) -> None:
-        """Begin to wait."""
+        """Begin to wait; see `begin`."""
         loop = self._loop
-        if loop is None or (task := asyncio.current_task(loop)) is None:  # the first to wait, in this loop at least
-            loop = self._loop = asyncio.get_running_loop()
-            task = asyncio.current_task(loop)
-        self._waiting[task] = loop.time() + self._seconds, task.cancelling() if task is not None else 0
-        if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._expire, loop)
+        task = None if loop is None else asyncio.current_task(loop)
+        self.begin(asyncio.current_task() if task is None else task)
 
     def __exit__(self, error: type[BaseException] | None, _error: object, _traceback: object) -> None:
         """Wait no more.
@@ -58,12 +54,28 @@ class Patience:
         Raises:
             TimeoutError: it took too long, and that alone is why the task was cancelled.
         """
-        task = asyncio.current_task(self._loop)
-        if self._waiting.pop(task, None) is not None or task is None:
-            return
-        cancelled_before, left = self._expired.pop(task), task.uncancel()
-        if error is not None and issubclass(error, asyncio.CancelledError) and left <= cancelled_before:
+        if self.end(asyncio.current_task(self._loop), is_cancelled=error is asyncio.CancelledError):
             raise TimeoutError from None
+
+    def begin(self, task: asyncio.Task[Any] | None) -> None:
+        """Have the running task cancelled if it waits for too long, from now to `end`."""
+        loop = self._loop
+        if loop is None or self._timer is None:  # the first to wait, in this loop at least
+            loop = self._loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._seconds, self._expire, loop)
+        self._waiting[task] = loop.time() + self._seconds, task.cancelling() if task is not None else 0
+
+    def end(self, task: asyncio.Task[Any] | None, *, is_cancelled: bool = False) -> bool:
+        """Tell whether the task was cancelled here, and by nobody else; take that cancellation back.
+
+        Args:
+            task: as above.
+            is_cancelled: whether its wait has ended by that.
+        """
+        if self._waiting.pop(task, None) is not None or task is None:
+            return False
+        cancelled_before, left = self._expired.pop(task), task.uncancel()
+        return is_cancelled and left <= cancelled_before
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

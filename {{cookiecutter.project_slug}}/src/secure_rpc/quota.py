@@ -34,7 +34,7 @@ class Quota(Section):
         burst = f", {self.burst} at once" if self.burst else ""
         return f"{self.calls} calls in {self.period_seconds:g} s{burst}"
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Return how many calls may come at once."""
         return self.burst or self.calls

@@ -55,6 +55,10 @@ class Admission:
         self._turns_of_work = max(1, round(WORKING_SECONDS / settings.probe_interval_seconds))
         self._active = 0  # peers with calls that work
         self.calls = 0
+        # most of the time there are fewer calls than make it worth a closer look
+        self._share = settings.fair_share_above
+        self._share_of_ceiling = settings.fair_share_above * settings.max_concurrent_calls
+        self._most_of_peer = settings.max_concurrent_calls_per_peer
 
     @property
     def working(self) -> int:
@@ -74,9 +78,14 @@ class Admission:
         """
         peer = self._peers.get(name) or _Peer()
         self._asking.note(name)
-        refusal = self._refusal(name, peer)
-        if refusal is not None:
-            return refusal
+        if (
+            len(self._working) >= self._share * min(self._limit.calls, self._fair_limit.calls)
+            or self.calls >= self._share_of_ceiling
+            or peer.calls >= self._most_of_peer
+        ):
+            refusal = self._refusal(name, peer)
+            if refusal is not None:
+                return refusal
         if not peer.calls:
             self._peers[name] = peer
         self.calls += 1

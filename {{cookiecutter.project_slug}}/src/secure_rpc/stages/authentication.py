@@ -9,11 +9,13 @@ from time import perf_counter
 from secure_rpc import errors
 from secure_rpc.call import Call, Method, Peer, Principal
 from secure_rpc.chain import Middleware, Proceed
+from secure_rpc.headers import headers_of
 from secure_rpc.identity.principal import Identities, Shown
 from secure_rpc.telemetry.auth_metrics import NEW, REMEMBERED
 
 TLS_1_3 = b"TLSv1.3"
 API_KEY = "x-api-key"
+CREDENTIALS = ("authorization", API_KEY)
 TIMED_CALLS = 64  # of callers who are remembered, one in so many is timed
 
 
@@ -58,9 +60,9 @@ class Authentication:
 
         def authenticate(call: Call, proceed: Proceed) -> Awaitable[None]:
             began = perf_counter()
-            check_transport(call)
             peer = call.peer
-            shown = Shown(peer.certificate_pem, peer.chain_pem, call.header("authorization"), call.header(API_KEY))
+            check_transport(peer)
+            shown = Shown(peer.certificate_pem, peer.chain_pem, *headers_of(call.metadata, CREDENTIALS))
             principal = known(shown)
             if principal is None:
                 return verify_first(call, shown, proceed, began)
@@ -87,8 +89,8 @@ class Authentication:
         check_certificate, check_transport = self._identities.check_certificate, self._check_transport
 
         def let_in(call: Call, proceed: Proceed) -> Awaitable[None]:
-            check_transport(call)
             peer = call.peer
+            check_transport(peer)
             check_certificate(peer)
             if lasts:
                 call.review_with(lambda: check_certificate(peer))
@@ -96,8 +98,8 @@ class Authentication:
 
         return let_in
 
-    def _check_transport(self, call: Call) -> None:
-        if self._tls_1_3_only and call.peer.tls_version != TLS_1_3:
+    def _check_transport(self, peer: Peer) -> None:
+        if self._tls_1_3_only and peer.tls_version != TLS_1_3:
             raise errors.Unauthenticated("TLS 1.3 is required", reason="TLS_VERSION_REFUSED")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from itertools import chain
 
 from secure_rpc import errors
 from secure_rpc.call import Call, Method
 from secure_rpc.chain import Middleware, Proceed
-from secure_rpc.shedding.admission import REASONS, Admission
+from secure_rpc.shedding.admission import REASONS, Admission, Refusal
 from secure_rpc.shedding.delays import Delays
 from secure_rpc.shedding.limit import MOST, AdaptiveLimit, LagProbe
 from secure_rpc.shedding.peers import peer_of
@@ -67,30 +68,28 @@ class LoadLimit:
         """Limit every method; health checks are let in beside the limits, as long as they are few."""
         admission, delays = self.admission, self.delays
 
-        async def limit(call: Call, proceed: Proceed) -> None:
+        def limit(call: Call, proceed: Proceed) -> Awaitable[None]:
             self._check_metadata(call)
             name = peer_of(call.address)
             refusal = admission.enter(call, name)
             if refusal is not None:
-                self._refusals[refusal.reason].inc()
-                if refusal.is_over_share:
-                    await delays.hold(name)
-                raise self._busy(refusal.message, refusal.reason)
-            try:
-                await proceed(call)
-            finally:
-                admission.leave(call, name)
+                return refuse(refusal, name)
+            call.when_over(lambda ended: admission.leave(ended, name))
+            return proceed(call)
 
-        async def limit_health(call: Call, proceed: Proceed) -> None:
+        async def refuse(refusal: Refusal, name: str) -> None:
+            self._refusals[refusal.reason].inc()
+            if refusal.is_over_share:
+                await delays.hold(name)
+            raise self._busy(refusal.message, refusal.reason)
+
+        def limit_health(call: Call, proceed: Proceed) -> Awaitable[None]:
             name = peer_of(call.address)
             if not admission.enter_health(name):
-                await limit(call, proceed)
-                return
-            try:
-                self._check_metadata(call)
-                await proceed(call)
-            finally:
-                admission.leave_health(name)
+                return limit(call, proceed)
+            call.when_over(lambda _ended: admission.leave_health(name))
+            self._check_metadata(call)
+            return proceed(call)
 
         return limit_health if method.service == HEALTH_SERVICE else limit
 
@@ -112,9 +111,8 @@ class LoadLimit:
         self._metrics.delayed.set(self.delays.held)
 
     def _check_metadata(self, call: Call) -> None:
-        size = ENTRY_OVERHEAD_BYTES * len(call.metadata)
-        for key, value in call.metadata:
-            size += len(key) + len(value)
+        metadata = call.metadata
+        size = ENTRY_OVERHEAD_BYTES * len(metadata) + sum(map(len, chain.from_iterable(metadata)))
         if size > self._max_metadata_bytes:
             raise errors.ResourceExhausted(
                 f"metadata may have {self._max_metadata_bytes} bytes", reason="METADATA_TOO_LARGE"

@@ -32,14 +32,15 @@ class MemoryQuotas:
 
     def take(self, key: QuotaKey, quota: Quota) -> float:
         """Count a call; see `QuotaStore`."""
-        now = self._clock()
-        most = now + quota.size * quota.interval_seconds  # more is left of another quota, that this one takes over from
-        due = max(min(self._due.pop(key, now), most), now)
+        now, interval_seconds, known = self._clock(), quota.interval_seconds, self._due
+        due = known.pop(key, now)
+        # more than this is left of another quota, that this one takes over from
+        due = now if due <= now else min(due, now + quota.size * interval_seconds)
         early = due - now - quota.tolerance_seconds
-        refused = early > ROUNDING * quota.interval_seconds
-        self._due[key] = due if refused else due + quota.interval_seconds
-        if len(self._due) > self._size:
-            del self._due[next(iter(self._due))]
+        refused = early > ROUNDING * interval_seconds
+        known[key] = due if refused else due + interval_seconds
+        if len(known) > self._size:
+            del known[next(iter(known))]
         self._sweep(now)
         return early if refused else 0.0
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from secure_rpc import errors
 from secure_rpc.call import current_call
 from secure_rpc.deadlines import Deadlines
 from secure_rpc.method import Method, Patience
@@ -115,6 +116,39 @@ async def test_what_a_handler_does_about_its_end_changes_nothing(serve: Serve, s
         assert (outcome.code, outcome.reason) == ENDED
 
 
+async def test_a_handler_that_gave_the_loop_no_turn_is_late_all_the_same(serve: Serve) -> None:
+    """Nobody could tell it to stop; what it answers is not for a caller who has stopped to wait."""
+
+    class Busy(Servicer):
+        async def Unary(self, request: pb.Ask, _context: Any) -> pb.Answer:
+            time.sleep(0.2)  # noqa: ASYNC251  # the fault that is shown
+            if request.name == "breaks":
+                raise errors.NotFound("late")
+            return pb.Answer(text="too late")
+
+    async with world_with(serve, 0.1, servicer=Busy()) as world:
+        for name in ("", "breaks"):
+            told = await ending(world.call("Unary", pb.Ask(name=name), timeout_seconds=NEVER))
+            assert (told.code, told.messages) == (C.DEADLINE_EXCEEDED, [])
+            outcome = (await world.record()).outcome
+            assert (outcome.code, outcome.reason) == ENDED
+
+
+async def test_each_call_has_all_of_its_time_however_they_overlap(serve: Serve) -> None:
+    async with world_with(serve, 0.3) as world:
+
+        async def took(pause_seconds: float, act: str) -> tuple[grpc.StatusCode, float]:
+            await asyncio.sleep(pause_seconds)
+            began = time.monotonic()
+            told = await ending(world.call("Unary", pb.Ask(act=act), timeout_seconds=NEVER))
+            return told.code, time.monotonic() - began
+
+        found = await asyncio.gather(took(0, "60"), took(0.05, "0"), took(0.15, "60"), took(0.2, "60"))
+        assert [code for code, _ in found] == [C.DEADLINE_EXCEEDED, C.OK, C.DEADLINE_EXCEEDED, C.DEADLINE_EXCEEDED]
+        assert all(seconds >= 0.3 for code, seconds in found if code is not C.OK)
+        await world.settled(4)
+
+
 async def test_a_client_that_gives_up_before_is_recorded_as_that(serve: Serve) -> None:
     async with world_with(serve, 60) as world:
         call = world.call("Unary", pb.Ask(), timeout_seconds=NEVER)
@@ -139,11 +173,9 @@ async def test_headers_without_a_message_are_held_to_the_deadline_too(serve: Ser
 
 
 def test_methods_that_no_deadline_holds_for_pay_nothing() -> None:
-    async def proceed(_call: object) -> None: ...
-
     unary = Method("/a.B/C", Patience(1), request_streaming=False, response_streaming=False)
-    assert Deadlines().hold(unary, proceed) is proceed
-    assert Deadlines(1, 1).hold(unary, proceed) is not proceed
+    assert Deadlines().limits(unary) is None
+    assert Deadlines(1, 1).limits(unary) is not None
     for request, response in ((True, False), (False, True), (True, True)):
         stream = Method("/a.B/C", Patience(1), request_streaming=request, response_streaming=response)
-        assert Deadlines(1, 1).hold(stream, proceed) is proceed
+        assert Deadlines(1, 1).limits(stream) is None

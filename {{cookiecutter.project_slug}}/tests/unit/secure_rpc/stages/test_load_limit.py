@@ -47,7 +47,10 @@ def stage_of(
 
 async def begin(limit: Middleware, calls: list[Call], held: Held) -> list[asyncio.Task[None]]:
     async def make(call: Call) -> None:
-        await limit(call, held)
+        try:
+            await limit(call, held)
+        finally:
+            call.end()
 
     tasks = [asyncio.create_task(make(call)) for call in calls]
     await asyncio.sleep(0)

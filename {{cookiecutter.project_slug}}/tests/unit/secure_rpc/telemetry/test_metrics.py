@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from secure_rpc.method import Method, Patience
@@ -114,6 +118,34 @@ def test_a_duration_is_counted_by_method_and_status() -> None:
     slow = {"grpc_method": "a.B/C", "grpc_status": "INTERNAL"}
     assert sample("grpc_server_call_duration_seconds_bucket", {**slow, "le": str(SECONDS[-1])}) == 0
     assert sample("grpc_server_call_duration_seconds_count", slow) == 1
+
+
+durations = st.one_of(st.sampled_from([0.0, *SECONDS, 1e9]), st.floats(0, 20))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["OK", "INTERNAL"]), durations, st.booleans()), max_size=40), st.integers(0, 40)
+)
+def test_durations_are_counted_as_the_library_counts_them(
+    calls: list[tuple[str, float, bool]], read_after: int
+) -> None:
+    metrics, registry = Metrics(), CollectorRegistry()
+    expected = Histogram("d", "d", ("grpc_method", "grpc_status"), buckets=SECONDS, registry=registry)
+    for number, (code, seconds, is_traced) in enumerate(calls):
+        metrics.calls.of(METHOD).ended(code, seconds, "trace" if is_traced else "")
+        expected.labels("a.B/C", code).observe(seconds)
+        if number == read_after:
+            metrics.render()  # to be read once must change nothing
+
+    def values(histogram: Histogram) -> dict[str, Any]:
+        return {
+            f"{sample.name.rpartition('_')[2]} {sample.labels}": pytest.approx(sample.value)
+            for [family] in [histogram.collect()]
+            for sample in family.samples
+            if not sample.name.endswith("_created")
+        }
+
+    assert values(metrics.calls.duration) == values(expected)
 
 
 def test_the_trace_that_was_kept_of_a_call_is_the_exemplar_of_its_duration() -> None:
