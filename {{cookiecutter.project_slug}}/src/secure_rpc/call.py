@@ -13,7 +13,7 @@ from secure_rpc import errors
 from secure_rpc.caller import Peer, Principal
 from secure_rpc.current import current_call, enter
 from secure_rpc.headers import Metadata, header_of
-from secure_rpc.method import UNLIMITED, Check, Contract, Finish, Method, Patience, RawCheck, Review
+from secure_rpc.method import UNLIMITED, Check, Contract, Method, Patience, RawCheck, Review, Wire
 from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, outcome_of, seen_to_its_end
 from secure_rpc.trace_context import Trace, new_call_id
 
@@ -23,7 +23,6 @@ __all__ = [
     "Call",
     "Check",
     "Contract",
-    "Finish",
     "Metadata",
     "Method",
     "Outcome",
@@ -32,6 +31,7 @@ __all__ = [
     "Principal",
     "RawCheck",
     "Review",
+    "Wire",
     "current_call",
     "enter",
 ]
@@ -75,6 +75,7 @@ class Call:
         "tenant",
         "trace",
         "unseal",
+        "wire",
         "workload",
     )
 
@@ -83,6 +84,7 @@ class Call:
         self.path = path  # as the caller wrote it; equals method.path but for unknown methods
         self.metadata = metadata
         self.context: Any = None  # gRPC's own, for the kernel
+        self.wire: Wire | None = None  # None where gRPC itself carries it
         self.ends_at_seconds: float | None = None  # by time.monotonic(); where the server ends it, not the client
         self.auth_began: tuple[str, float] | None = None  # where it is timed: whose identity, and perf_counter()
         self.principal: Principal | None = None
@@ -178,7 +180,7 @@ class Call:
             try:
                 raw = await self.context.read()
                 if raw is EOF:
-                    await seen_to_its_end(self.context)
+                    await seen_to_its_end(self.context, self.wire)
             except BaseException as error:
                 if patience.end(task, is_cancelled=isinstance(error, asyncio.CancelledError)):
                     raise errors.DeadlineExceeded("the request did not arrive", reason="REQUEST_TIMEOUT") from None
@@ -202,7 +204,7 @@ class Call:
             if not self.method.request_streaming:
                 message = await self.request()
             elif (raw := await self.context.read()) is EOF:
-                await seen_to_its_end(self.context)
+                await seen_to_its_end(self.context, self.wire)
                 message = EOF
             else:
                 message = self._decoded(raw)

@@ -17,16 +17,16 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 from secure_rpc import errors
-from secure_rpc.call import UNLIMITED, Call, Contract, Finish, Method, Patience, current_call, enter
+from secure_rpc.call import UNLIMITED, Call, Contract, Method, Patience, Wire, current_call, enter
 from secure_rpc.deadlines import Deadlines
-from secure_rpc.handling import Handler, RpcMethodHandler, function_of, refuse_unimplemented, terminal
+from secure_rpc.handling import OVER, Handler, RpcMethodHandler, function_of, refuse_unimplemented, terminal
 from secure_rpc.live import LiveStreams
 from secure_rpc.observing import Middleware, Noting, Observer, Proceed, observed, parted
 
 __all__ = ["Middleware", "Proceed", "Stage"]
 
 ContractOf: TypeAlias = Callable[[str, MethodDescriptor | None], Contract]
-Answer: TypeAlias = Callable[[Any, Finish], Coroutine[Any, Any, None]]  # serves a call, of which it has gRPC's context
+Answer: TypeAlias = Callable[[Any, Wire], Coroutine[Any, Any, None]]  # serves a call, of which it has gRPC's context
 
 CORRELATION_ID_KEY = "correlation-id"  # trailing metadata of every refusal: what to look for in log and audit
 
@@ -118,18 +118,26 @@ class Chain(grpc.GenericRpcHandler):
         served = self._methods.get(path, self._unknown)
         method, run = served.method, served.run
 
-        async def answer(context: Any, finish: Finish) -> None:
+        async def answer(context: Any, wire: Wire) -> None:
             self.taken_up += 1
             call = Call(method, path, context.invocation_metadata())
-            call.context = context
+            call.context, call.wire = context, wire
             enter(call)
-            refusal = await run(call)
-            if refusal is None:
-                await finish(call.reply)
-            else:
-                await self._end(call, refusal, finish)
+            try:
+                refusal = await run(call)
+                if refusal is None:
+                    await wire.finish(call.reply)
+                else:
+                    await self._end(call, refusal, wire)
+            finally:
+                call.context, call.wire = OVER, None  # whoever keeps the call keeps no stream open
 
         return answer
+
+    def lasts(self, path: str) -> bool:
+        """Tell whether calls of a method may last: its requests or its responses are streams."""
+        method = self._methods.get(path, self._unknown).method
+        return method.request_streaming or method.response_streaming
 
     def _describe(self, service: str, name: str, handler: RpcMethodHandler) -> Method:
         path, descriptor, response_type = f"/{service}/{name}", None, None
@@ -210,14 +218,14 @@ class Chain(grpc.GenericRpcHandler):
         proceed = parted(plain, noting)
         return _link(observed(method, observers), proceed) if observers else proceed
 
-    async def _end(self, call: Call, refusal: errors.StatusError, finish: Finish) -> None:
+    async def _end(self, call: Call, refusal: errors.StatusError, wire: Wire) -> None:
         """Refuse a call by its status alone: gRPC's `abort` raises, and keeps what it raised with all that ran."""
         context = call.context
         context.set_code(refusal.code)
         context.set_details(refusal.message)
         context.set_trailing_metadata(self._trailers(call, refusal))
         with suppress(TimeoutError):  # the client does not read
-            await self._abort_patience.wait(finish(None))
+            await self._abort_patience.wait(wire.finish(None))
 
     def _trailers(self, call: Call, error: errors.StatusError) -> errors.Metadata:
         own = error.trailing_metadata(self._domain)

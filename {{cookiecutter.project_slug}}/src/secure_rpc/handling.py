@@ -22,18 +22,39 @@ RpcMethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 logger = logging.getLogger(__name__)
 
 
+class _Over:
+    """Stands for the context of a call that is over: gRPC's is gone, with all that it knew of the call."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse whatever is asked of it."""
+        raise grpc.aio.UsageError(f"the call is over: too late for its {name}")
+
+
+OVER = _Over()
+
+
 class HandlerContext:
     """The context a handler sees: gRPC's own, but reading, writing and aborting go through the chain."""
 
-    __slots__ = ("_call", "_grpc")
+    __slots__ = ("_call",)
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._grpc = call.context
 
     def __getattr__(self, name: str) -> Any:
         """Leave all else to gRPC's context."""
-        return getattr(self._grpc, name)
+        return getattr(self._call.context, name)
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Have something called with this context when the handler has ended, and all that surrounds it."""
+
+        def tell(call: Call) -> None:
+            try:
+                callback(self)
+            except Exception:
+                logger.exception("a callback of the handler failed in %s", call.method.path)
+
+        self._call.when_over(tell)
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the call must end, None where it need not."""
@@ -55,7 +76,7 @@ class HandlerContext:
         """
         errors.check_entries(metadata)
         session = self._call.session
-        await (self._grpc if session is None else session).send_initial_metadata(metadata)
+        await (self._call.context if session is None else session).send_initial_metadata(metadata)
 
     def set_trailing_metadata(self, metadata: Any) -> None:
         """Have the metadata sent with the status.
@@ -64,11 +85,11 @@ class HandlerContext:
             ValueError: gRPC cannot send an entry, as above.
         """
         errors.check_entries(metadata)
-        self._grpc.set_trailing_metadata(metadata)
+        self._call.context.set_trailing_metadata(metadata)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: errors.Metadata = ()) -> NoReturn:
         """End the call with a status; sticks even where the handler swallows it."""
-        error = errors.of(code, details or self._grpc.details(), tuple(trailing_metadata or ()))
+        error = errors.of(code, details or self._call.context.details(), tuple(trailing_metadata or ()))
         self._call.refusal = self._call.refusal or error
         raise self._call.refusal
 
@@ -78,10 +99,11 @@ class HandlerContext:
 
     def failure(self) -> errors.StatusError | None:
         """Return how the handler has ended the call other than by raising, if it has."""
-        code = self._grpc.code()
-        if code and code is not grpc.StatusCode.OK and self._call.refusal is None:  # 0 or None where nobody set one
-            self._call.refusal = errors.of(code, self._grpc.details())
-        return self._call.refusal
+        call = self._call
+        code = call.context.code()
+        if code and code is not grpc.StatusCode.OK and call.refusal is None:  # 0 or None where nobody set one
+            call.refusal = errors.of(code, call.context.details())
+        return call.refusal
 
 
 def terminal(method: Method, handler: Handler, deadlines: Deadlines) -> Callable[[Call], Awaitable[None]]:

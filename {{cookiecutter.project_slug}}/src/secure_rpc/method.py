@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from google.protobuf.descriptor import MethodDescriptor
 
 Check: TypeAlias = Callable[[Any], None]  # sees one message; raises a StatusError to refuse it
 RawCheck: TypeAlias = Callable[[bytes], None]  # sees one message before it is decoded; raises to refuse it
 Review: TypeAlias = Callable[[], None]  # raises a StatusError where the call may not go on
-Finish: TypeAlias = Callable[[bytes | None], Awaitable[None]]  # puts the end of a call on the wire, its reply before it
 UNLIMITED = 2**63
+
+
+class Wire(Protocol):
+    """What carries a call."""
+
+    def finish(self, reply: bytes | None) -> Awaitable[None]:
+        """Put the end of the call on the wire: its reply, if it has one, and the status that its context was given."""
+
+    def watch(self) -> None:
+        """See from now on whether the client leaves, and cancel the task that serves the call if so."""
 
 
 class Patience:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
 from secure_rpc import errors
+
+if TYPE_CHECKING:
+    from secure_rpc.method import Wire
 
 CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
 CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
@@ -50,15 +53,18 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def seen_to_its_end(context: Any) -> None:
+async def seen_to_its_end(context: Any, wire: Wire | None) -> None:
     """Return when nothing of the requests is still to come, where their stream was not broken but finished.
 
     Args:
         context: gRPC's, that has told of the end of the requests.
+        wire: carries the call, where that is not gRPC's matter alone.
 
     Raises:
         CancelledError: the call was cancelled, and someone swallowed that: it must not be taken for a whole upload.
     """
+    if wire is not None:
+        wire.watch()
     await asyncio.sleep(CANCELLATION_DELAY_SECONDS)
     await context.read()  # its end comes after that of the call, where there is one, by the same queue
     if is_cancelled():

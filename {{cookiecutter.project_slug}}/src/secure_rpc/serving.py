@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,20 +20,15 @@ import grpc
 from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
-from secure_rpc.call import Finish
+from secure_rpc import carrying
+from secure_rpc.call import Wire
 
 UNKNOWN_METHOD = "/unknown"
 # With one pump, calls would wait in gRPC's core while our loop has little to do: unseen by the load limit, unrefused,
 # first come first served, so that a caller who floods makes all others wait
 MAX_PUMPS = 32  # of a method, some 2.5 KB each; no limit for all: who uses many methods would leave the others one each
 _UNLIMITED = False  # whether too many calls are under way: the load-limit stage sees to that
-_NEEDED = (
-    "_ServicerContext",
-    "_finish_handler_with_stream_responses",
-    "_finish_handler_with_unary_response",
-    "_handle_rpc",
-    "_schedule_rpc_coro",
-)
+_NEEDED = (*carrying.NEEDED, "_handle_rpc", "_schedule_rpc_coro")
 _NEEDED_METHODS = (
     "_make_request_call_future",
     "_request_call",
@@ -52,8 +47,11 @@ class Answering(Protocol):
     garbage ends.
     """
 
-    def answering(self, path: str) -> Callable[[Any, Finish], Coroutine[Any, Any, None]]:
-        """Return what serves each call of a method, given its context and what puts its end on the wire."""
+    def answering(self, path: str) -> Callable[[Any, Wire], Coroutine[Any, Any, None]]:
+        """Return what serves each call of a method, given its context and what carries it."""
+
+    def lasts(self, path: str) -> bool:
+        """Tell whether calls of a method are expected to last: their clients are watched from the start."""
 
 
 def is_supported() -> bool:
@@ -111,6 +109,7 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         self._outer = tuple(interceptors)
         self._pumping: set[object] = set()
         self.pumps: list[_Pumps] = []
+        self._short = carrying.ShortCalls(loop)
 
     def _make_request_call_future(self, path: bytes | None) -> asyncio.Future[None]:
         """Start a method's pumps; what grpc's own loop gets to wait for completes only at shutdown."""
@@ -149,12 +148,16 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
                 self._start(cygrpc._schedule_rpc_coro(rpc, state, loop, name), under_way)
 
             return begin
-        answer = self._handler.answering(name)
+        answer, lasts, short = self._handler.answering(name), self._handler.lasts(name), self._short
 
         def begin_directly(state: Any) -> None:
-            context = cygrpc._ServicerContext(state, None, None, loop)
-            rpc = answer(context, partial(_finish, state, context, loop))
-            _Rpc(cygrpc._schedule_rpc_coro(rpc, state, loop, name), under_way).go_on()
+            carrier = carrying.Carrier(state, loop, under_way)
+            context = carrier.context
+            carrier.begin(answer(context, carrier))
+            if lasts:
+                carrier.watch()
+            else:
+                short.add(carrier, context.time_remaining())
 
         return begin_directly
 
@@ -162,69 +165,6 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         task = self._event_loop.create_task(work)
         keep.add(task)
         task.add_done_callback(keep.discard)
-
-
-class _Rpc:
-    """What gRPC does beside a call: it sees when the client leaves, and lets go of the stream in the end.
-
-    It only waits, twice or thrice, so it needs no task of its own: what it waits for tells it to go on.
-
-    Args:
-        course: gRPC's coroutine; it has the call served in a task.
-        under_way: holds it until it has ended.
-    """
-
-    __slots__ = ("_course", "_under_way")
-
-    def __init__(self, course: Coroutine[asyncio.Future[Any], None, None], under_way: set[object]) -> None:
-        self._course = course
-        self._under_way = under_way
-        under_way.add(self)
-
-    def go_on(self, _done: asyncio.Future[Any] | None = None) -> None:
-        """Take the next step."""
-        try:
-            waits_for = self._course.send(None)
-        except StopIteration:
-            self._under_way.discard(self)
-        except Exception as error:  # noqa: BLE001  # the call is served all the same, and a pump may be who asks
-            self._under_way.discard(self)
-            level = logging.DEBUG if isinstance(error, grpc.aio.BaseError) else logging.ERROR
-            logger.log(level, "whether the client has left cannot be seen: %r", error)
-        else:
-            waits_for._asyncio_future_blocking = False  # as a task does that takes up what it is to wait for
-            waits_for.add_done_callback(self.go_on)
-
-
-class _Reply:
-    """A reply in the form of the handler that gRPC expects: neither a function nor a coroutine, and told at once."""
-
-    __slots__ = ("_reply",)
-
-    def __init__(self, reply: bytes) -> None:
-        self._reply = reply
-
-    def __call__(self, _request: object, _context: object) -> _Reply:
-        return self
-
-    def __await__(self) -> Generator[None, None, bytes]:
-        return self._reply
-        yield
-
-
-async def _finish(state: Any, context: Any, loop: asyncio.AbstractEventLoop, reply: bytes | None) -> None:
-    """Put the end of a call on the wire: its reply, if it has one, and the status that the context was given."""
-    try:
-        if reply is None:
-            await cygrpc._finish_handler_with_stream_responses(state, _nothing, None, context, loop)
-        else:
-            await cygrpc._finish_handler_with_unary_response(state, _Reply(reply), None, context, None, loop)
-    except grpc.aio.BaseError as error:
-        logger.debug("a call ended without its client: %s", error)
-
-
-async def _nothing(_request: object, _context: object) -> None:
-    """Leave nothing to send but the status."""
 
 
 def pumped_server(

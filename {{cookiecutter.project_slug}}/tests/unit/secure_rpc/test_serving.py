@@ -45,6 +45,7 @@ def test_this_grpcio_has_what_the_loop_needs() -> None:
         (cygrpc._finish_handler_with_stream_responses, 5),
         (cygrpc._finish_handler_with_unary_response, 6),
         (cygrpc._handle_rpc, 6),
+        (cygrpc._handle_cancellation_from_core, 3),
         (cygrpc._schedule_rpc_coro, 4),
         (cygrpc.AioServer._make_request_call_future, 2),
         (cygrpc.AioServer._request_call, 1),
@@ -220,14 +221,18 @@ async def test_who_uses_many_methods_takes_no_pumps_from_others() -> None:
             world.proceed.clear()
 
 
-async def test_what_gRPC_does_beside_a_call_may_fail_and_no_server_ends(caplog: pytest.LogCaptureFixture) -> None:
-    async def course() -> None:
+async def test_what_gRPC_does_beside_a_call_may_fail_and_no_server_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_arguments: object) -> None:
         raise RuntimeError("unforeseen")
 
-    under_way: set[object] = set()
-    serving._Rpc(course(), under_way).go_on()
-    assert "unforeseen" in caplog.text
-    assert under_way == set()
+    monkeypatch.setattr(cygrpc, "_handle_cancellation_from_core", fail)
+    async with World() as world:
+        for kind in ("Unary", "ServerStream", "ClientStream", "Bidi"):
+            assert (await world.ask(kind, "")).code is C.OK
+        await world.settled(4)
+    assert caplog.text.count("unforeseen") == 3  # nobody asks for the client of a call that is over so soon
 
 
 async def test_who_keeps_contexts_keeps_no_streams_open() -> None:
