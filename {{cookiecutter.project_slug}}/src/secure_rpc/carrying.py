@@ -32,12 +32,11 @@ _AT_THE_END = object()  # when it is asked whether the client has left
 
 logger = logging.getLogger(__name__)
 
-
 _GRPCS_OWN: Any = getattr(cygrpc, "_ServicerContext", object)  # a grpcio without it is not supported, but imported
 
 
 class _Context(_GRPCS_OWN):  # type: ignore[misc]  # grpc is untyped at run time
-    """GRPC's context, which tells before anything is sent: a batch of what was sent already would crash the process."""
+    """GRPC's context, which tells before anything is sent: what was sent already must not be sent with the end."""
 
     __slots__ = ("carrier",)
 
@@ -67,14 +66,17 @@ class Carrier:
         state: gRPC's, of the call.
         loop: that serves it.
         under_way: holds it until it has ended; asyncio itself keeps only weak references.
+        lasts: whether it is expected to; its client is watched from the start then.
     """
 
-    __slots__ = ("_course", "_loop", "_state", "_task", "_under_way", "context")
+    __slots__ = ("_course", "_loop", "_state", "_task", "_under_way", "context", "lasts")
 
-    def __init__(self, state: Any, loop: asyncio.AbstractEventLoop, under_way: set[object]) -> None:
+    def __init__(self, state: Any, loop: asyncio.AbstractEventLoop, under_way: set[object], *, lasts: bool) -> None:
         self._state = state
-        self.context: Any = _Context(state, None, None, loop)
-        self.context.carrier = self
+        self.lasts = lasts
+        self.context: Any = (_GRPCS_OWN if lasts else _Context)(state, None, None, loop)
+        if not lasts:
+            self.context.carrier = self
         self._loop = loop
         self._under_way = under_way
         self._task: asyncio.Task[None] | None = None
@@ -85,6 +87,8 @@ class Carrier:
         self._under_way.add(self)
         self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._end)
+        if self.lasts:
+            self.watch()
 
     def watch(self) -> None:
         """See from now on whether the client leaves, or has left; and cancel the task if so.

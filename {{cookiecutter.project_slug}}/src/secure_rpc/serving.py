@@ -151,12 +151,10 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
         answer, lasts, short = self._handler.answering(name), self._handler.lasts(name), self._short
 
         def begin_directly(state: Any) -> None:
-            carrier = carrying.Carrier(state, loop, under_way)
+            carrier = carrying.Carrier(state, loop, under_way, lasts=lasts)
             context = carrier.context
             carrier.begin(answer(context, carrier))
-            if lasts:
-                carrier.watch()
-            else:
+            if not lasts:
                 short.add(carrier, context.time_remaining())
 
         return begin_directly

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from prometheus_client import Counter
 
 from secure_rpc.audit.events import Events
 from secure_rpc.call import Peer
@@ -76,6 +77,7 @@ class Trust:
             self.revocations if self.shared is None else AnyOf(self.revocations, self.shared)
         )
         self._identities: Identities | None = None
+        self._groups: dict[bytes, Counter] = {}
         for result in (True, False):  # zeros show before the first
             metrics.certificate_reloads.labels(_result(result))
             metrics.revocation_reloads.labels(_result(result))
@@ -93,8 +95,13 @@ class Trust:
     def negotiated(self, peer: Peer) -> None:
         """Count how the keys of a connection were agreed."""
         group = peer.key_exchange_group
-        label = group.decode() if group in KEY_EXCHANGE_GROUPS else "other" if group else "unknown"
-        self._metrics.key_exchange_groups.labels(label).inc()
+        counter = self._groups.get(group)
+        if counter is None:
+            label = group.decode() if group in KEY_EXCHANGE_GROUPS else "other" if group else "unknown"
+            counter = self._metrics.key_exchange_groups.labels(label)
+            if label != "other":  # of those there may be any number
+                self._groups[group] = counter
+        counter.inc()
 
     async def keep_fresh(self, identities: Identities) -> None:
         """Follow the files until cancelled.

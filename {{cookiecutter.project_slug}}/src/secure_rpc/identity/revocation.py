@@ -123,10 +123,11 @@ class Revoked:
         if has("spiffe_id", "", certificate.workload, now):
             raise _refused("SPIFFE_ID_REVOKED")
         for number, (issuer, serial) in enumerate(certificate.numbers):
-            lists = crls.get(issuer, ())
-            if any(serial in crl.serials for crl in lists) or has("serial", issuer, f"{serial:x}", now):
+            lists = crls.get(issuer)
+            is_listed = lists is not None and any(serial in crl.serials for crl in lists)
+            if is_listed or has("serial", issuer, f"{serial:x}", now):
                 raise _refused("CERTIFICATE_ISSUER_REVOKED" if number else "CERTIFICATE_REVOKED")
-            if self._refuse_when_stale and any(crl.next_update_seconds <= now for crl in lists):
+            if lists is not None and self._refuse_when_stale and any(crl.next_update_seconds <= now for crl in lists):
                 raise errors.Unavailable(
                     "whether the certificate is revoked cannot be told", reason="REVOCATION_UNKNOWN"
                 )

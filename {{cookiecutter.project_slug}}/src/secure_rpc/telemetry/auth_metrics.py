@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from secure_rpc.telemetry.call_metrics import MAX_REASONS, OTHER_REASON, BoundedLabel
+from secure_rpc.telemetry.durations import DurationHistogram
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 NEW, REMEMBERED = "new", "remembered"
@@ -33,7 +34,7 @@ class AuthMetrics:
             ("issuer", "reason"),
             registry=registry,
         )
-        duration = Histogram(
+        duration = DurationHistogram(
             "secure_rpc_auth_duration_seconds",
             "Time from the headers of a call until its caller is known and allowed, or refused; of remembered callers, "
             "of one call in 64.",
@@ -41,7 +42,7 @@ class AuthMetrics:
             registry=registry,
             buckets=SECONDS,
         )
-        self._durations = {kind: duration.labels(kind) for kind in (NEW, REMEMBERED)}
+        self._durations = {kind: duration.counted(kind) for kind in (NEW, REMEMBERED)}
         self._reason = BoundedLabel(MAX_REASONS, OTHER_REASON)
         self._of_issuer = {UNKNOWN_ISSUER: self._validations.labels(UNKNOWN_ISSUER)}
         self._failed: dict[tuple[str, str], Counter] = {}
@@ -73,4 +74,4 @@ class AuthMetrics:
             identity: `NEW` or `REMEMBERED`.
             started_seconds: when it began, by `time.perf_counter`.
         """
-        self._durations[identity].observe(perf_counter() - started_seconds)
+        self._durations[identity].add(perf_counter() - started_seconds)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from secure_rpc.method import Method
+from secure_rpc.telemetry.durations import DurationHistogram, Durations
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 UNKNOWN_METHOD = "other"  # gRFC A66: what is no method of ours counts as one
@@ -39,57 +39,6 @@ class BoundedLabel:
         return value
 
 
-class Durations:
-    """A series of the histogram; what is counted is brought into it when it is read, at a tenth of the cost.
-
-    Args:
-        series: the histogram's.
-    """
-
-    __slots__ = ("_bounds", "_counts", "_seconds", "_series")
-
-    def __init__(self, series: Histogram) -> None:
-        self._series = series
-        self._bounds = series._upper_bounds  # noqa: SLF001  # the library takes one at a time, at the price of each
-        self._counts = [0] * len(self._bounds)
-        self._seconds = 0.0
-
-    def add(self, seconds: float, trace_id: str = "") -> None:
-        """Count a call; where a trace was kept of it, that is the exemplar of all calls that took as long."""
-        if trace_id:
-            self._series.observe(seconds, {"trace_id": trace_id})
-            return
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._seconds += seconds
-
-    def refresh(self) -> None:
-        """Bring what was counted into the series."""
-        self._series._sum.inc(self._seconds)  # noqa: SLF001  # as above
-        self._seconds = 0.0
-        for number, count in enumerate(self._counts):
-            if count:
-                self._series._buckets[number].inc(count)  # noqa: SLF001
-                self._counts[number] = 0
-
-
-class CallDurations(Histogram):
-    """The histogram of calls; what was counted beside it is brought into it whenever it is read."""
-
-    _beside: tuple[Durations, ...] = ()
-
-    def counted(self, *labels: str) -> Durations:
-        """Return what counts for the series of these labels; each is asked for once."""
-        durations = Durations(self.labels(*labels))
-        self._beside = (*self._beside, durations)
-        return durations
-
-    def collect(self) -> Iterable[Metric]:
-        """Return all that was counted, for the registry."""
-        for durations in self._beside:
-            durations.refresh()
-        return super().collect()
-
-
 class CallMetrics:
     """The numbers of calls.
 
@@ -101,7 +50,7 @@ class CallMetrics:
         self.started = Counter(
             "grpc_server_call_started", "Calls that have begun, by method.", ("grpc_method",), registry=registry
         )
-        self.duration = CallDurations(
+        self.duration = DurationHistogram(
             "grpc_server_call_duration_seconds",
             "Time from the first byte of a call to its end, by outcome.",
             ("grpc_method", "grpc_status"),

@@ -131,7 +131,7 @@ async def test_what_changes_a_reply_on_the_wire_does_so_in_a_short_call(watched:
 
 @pytest.mark.parametrize("act", ["", "raise_a_status"])
 async def test_a_stage_that_sends_metadata_by_gRPCs_own_context_spoils_no_call(act: str) -> None:
-    """To tell gRPC to send it again would be no error for the caller, but the end of the process."""
+    """To tell gRPC to send it again is an error that only it hears of: the call would never end."""
 
     async def greet(call: Call, proceed: Proceed) -> None:
         await call.context.send_initial_metadata((("x-early", "yes"),))
@@ -145,7 +145,7 @@ async def test_a_stage_that_sends_metadata_by_gRPCs_own_context_spoils_no_call(a
 
 
 @pytest.mark.parametrize("way", ["abort", "write"])
-async def test_nor_does_one_that_answers_so(way: str) -> None:
+async def test_nor_does_one_that_answers_so(watched: list[object], way: str) -> None:
     async def answer(call: Call, proceed: Proceed) -> None:
         if way == "abort":
             await call.context.abort(C.ABORTED, "by the stage")
@@ -157,6 +157,7 @@ async def test_nor_does_one_that_answers_so(way: str) -> None:
             told = await ending(world.call("Unary", pb.Ask(), timeout_seconds=0.3))
             assert told.code is (C.ABORTED if way == "abort" else C.DEADLINE_EXCEEDED)  # two replies are no reply
         await world.settled(3)
+    assert len(watched) == 3
 
 
 async def test_a_client_that_resets_the_call_before_its_message_was_no_careless_client() -> None:

@@ -20,7 +20,7 @@ from support.runbooks import GENERAL, PROCEDURES, alerts, pages
 
 CODE = Path("src/secure_rpc")
 DOCS = Path("docs")
-KINDS = {"Counter", "Gauge", "Histogram", "_sum_of"}  # what declares a number
+KINDS = {"Counter", "DurationHistogram", "Gauge", "Histogram", "_sum_of"}  # what declares a number
 # what no control names, and why it need not
 OF_NO_CONTROL: dict[str, str] = {"README": "it leads to the other pages"}
 EACH = pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
