@@ -113,7 +113,7 @@ def profile() -> dict[str, Any]:
         "stacks": [
             [[], 40],
             [[outer[0]], 5],
-            [[outer[0], "_finish (secure_rpc/serving.py)"], 30],
+            [[outer[0], "Carrier.finish (secure_rpc/carrying.py)"], 30],
             [[outer[1], "ChainLog._encode (secure_rpc/audit/chain_log.py)", "dumps (orjson/__init__.py)"], 25],
         ],
     }

@@ -87,7 +87,7 @@ def test_the_flame_picture_shows_each_function_as_wide_as_its_share() -> None:
     outer = "Chain.answering.<locals>.answer (secure_rpc/chain.py)"
     assert boxes["the event loop: 100.0%"] == (0, 999.5, "library")
     assert boxes[f"{outer}: 35.0%"] == (0, 349.5, "ours")
-    assert boxes["_finish (secure_rpc/serving.py): 30.0%"] == (0, 299.5, "ours")
+    assert boxes["Carrier.finish (secure_rpc/carrying.py): 30.0%"] == (0, 299.5, "ours")
     assert boxes["dumps (orjson/__init__.py): 25.0%"] == (350, 249.5, "library")
 
 

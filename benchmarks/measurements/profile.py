@@ -25,12 +25,15 @@ SERVES = "serves: the event loop"
 # whose the innermost frame is; "function (file", as the sampler names them, or the file alone
 PARTS = {
     "secure_rpc/serving.py": "a call is taken up and let go",
-    "_finish (secure_rpc/serving.py": "gRPC: the reply is encrypted and sent",
+    "secure_rpc/carrying.py": "a call is taken up and let go",
+    "Carrier.finish (secure_rpc/carrying.py": "gRPC: the reply is encrypted and sent",
+    "_all_of (secure_rpc/carrying.py": "gRPC: the reply is encrypted and sent",
     "_PumpedServer._pump (secure_rpc/serving.py": "gRPC: asked for the next call",
     "Call.request (secure_rpc/call.py": "gRPC: asked for the request; it is decoded",
     "Call._decoded (secure_rpc/call.py": "gRPC: asked for the request; it is decoded",
     "Call.peer (secure_rpc/call.py": "gRPC: asked who the peer is",
     "secure_rpc/call.py": "the call itself",
+    "secure_rpc/current.py": "the call itself",
     "secure_rpc/method.py": "time limits",
     "secure_rpc/deadlines.py": "time limits",
     "secure_rpc/chain.py": "the chain",
