@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -191,13 +191,11 @@ class Call:
             self._request = self._decoded(raw)
         return self._request
 
-    async def requests(self) -> AsyncIterator[Any]:
-        """Yield the messages of a request stream, decoded and checked."""
-        while (message := await self.receive()) is not EOF:
-            yield message
+    async def receive(self, *, or_stop: bool = False) -> Any:
+        """Return the next request, decoded and checked; at their end EOF, or else stop who iterates over them.
 
-    async def receive(self) -> Any:
-        """Return the next request, decoded and checked, or EOF; a refused message ends the call."""
+        A refused message ends the call.
+        """
         if self.refusal is not None:
             raise self.refusal
         try:
@@ -215,6 +213,8 @@ class Call:
         except errors.StatusError as error:
             self.refusal = self.refusal or error
             raise
+        if or_stop and message is EOF:
+            raise StopAsyncIteration
         return message
 
     async def send(self, message: Any) -> None:

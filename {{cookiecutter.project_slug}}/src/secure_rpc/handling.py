@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
 
@@ -106,6 +106,27 @@ class HandlerContext:
         return call.refusal
 
 
+class Requests:
+    """The messages of a request stream, decoded and checked; no generator, which would be a step more for each of them.
+
+    Args:
+        call: whose they are.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __aiter__(self) -> Requests:
+        """Return itself."""
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        """Return the next message, once it is there."""
+        return self._call.receive(or_stop=True)
+
+
 def terminal(method: Method, handler: Handler, deadlines: Deadlines) -> Callable[[Call], Awaitable[None]]:
     """Return the end of the chain: the handler, and what it may do, turned into a reply or a StatusError."""
     if not method.request_streaming and not method.response_streaming:
@@ -197,7 +218,7 @@ def _runner(method: Method, handler: Handler) -> Callable[[Call, HandlerContext]
     generates = inspect.isasyncgenfunction(handler)
 
     async def run(call: Call, context: HandlerContext) -> None:
-        request = call.requests() if method.request_streaming else await call.receive()
+        request = Requests(call) if method.request_streaming else await call.receive()
         call.has_begun = True
         if generates:
             async with aclosing(handler(request, context)) as responses:
