@@ -14,7 +14,7 @@ from secure_rpc.caller import Peer, Principal
 from secure_rpc.current import current_call, enter
 from secure_rpc.headers import Metadata, header_of
 from secure_rpc.method import UNLIMITED, Check, Contract, Method, Patience, RawCheck, Review, Wire
-from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, outcome_of, seen_to_its_end
+from secure_rpc.outcome import CANCELLATION_DELAY_SECONDS, Outcome, outcome_of, seen_to_its_end, tell_all
 from secure_rpc.trace_context import Trace, new_call_id
 
 __all__ = [
@@ -289,9 +289,8 @@ class Call:
         self.request_checks = self.response_checks = _ENDED
         self.raw_checks = self.reviews = ()
         self._raw = None
-        for tell in self._over:
-            tell(self)
-        self._over = ()
+        over, self._over = self._over, ()
+        tell_all(over, self)
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Name what `await proceed(call)` ended with, for those who count and record."""

@@ -66,14 +66,13 @@ class Carrier:
         state: gRPC's, of the call.
         loop: that serves it.
         under_way: holds it until it has ended; asyncio itself keeps only weak references.
-        lasts: whether it is expected to; its client is watched from the start then.
+        lasts: whether it is expected to: its client is watched from the start then, by `watch`.
     """
 
-    __slots__ = ("_course", "_loop", "_state", "_task", "_under_way", "context", "lasts")
+    __slots__ = ("_course", "_loop", "_state", "_task", "_under_way", "context")
 
     def __init__(self, state: Any, loop: asyncio.AbstractEventLoop, under_way: set[object], *, lasts: bool) -> None:
         self._state = state
-        self.lasts = lasts
         self.context: Any = (_GRPCS_OWN if lasts else _Context)(state, None, None, loop)
         if not lasts:
             self.context.carrier = self
@@ -87,8 +86,6 @@ class Carrier:
         self._under_way.add(self)
         self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._end)
-        if self.lasts:
-            self.watch()
 
     def watch(self) -> None:
         """See from now on whether the client leaves, or has left; and cancel the task if so.

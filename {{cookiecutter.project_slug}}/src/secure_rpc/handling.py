@@ -47,14 +47,7 @@ class HandlerContext:
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         """Have something called with this context when the handler has ended, and all that surrounds it."""
-
-        def tell(call: Call) -> None:
-            try:
-                callback(self)
-            except Exception:
-                logger.exception("a callback of the handler failed in %s", call.method.path)
-
-        self._call.when_over(tell)
+        self._call.when_over(lambda _call: callback(self))
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the call must end, None where it need not."""

@@ -22,11 +22,14 @@ _FILE_OF_CODE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp [0-9a-f]+ \S+ [1-9][0-
 _UNCHANGED = re.compile(r"^Anonymous: +0 kB$", re.MULTILINE)
 
 
-def settle() -> None:
+def settle(mappings: Path = MAPPINGS) -> None:
     """Leave what was made so far alone: it stays. Give back what only the start has needed.
 
     The collector of garbage would walk over it in vain, while all calls wait, for tens of milliseconds; the C library
     would keep some 10 MB; and of the code of libraries, another 18 MB are not looked at again.
+
+    Args:
+        mappings: where the system tells what the process has in memory; where it does not, no code is given back.
     """
     gc.collect()
     gc.freeze()
@@ -34,10 +37,10 @@ def settle() -> None:
     with suppress(AttributeError, OSError):  # a C library other than glibc
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(AttributeError, OSError):  # a system other than Linux
-        _let_go_of_code()
+        _let_go_of_code(mappings.read_text(encoding="utf-8", errors="replace"))
 
 
-def _let_go_of_code() -> None:
+def _let_go_of_code(mappings: str) -> None:
     """Have the kernel take code out of the process's memory; what is run again is mapped again, from the file's cache.
 
     Serving runs a third of what the start has run. The kernel would take it back by itself, but only once memory is
@@ -45,7 +48,7 @@ def _let_go_of_code() -> None:
     """
     madvise = ctypes.CDLL(None, use_errno=True).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for start, end in code(MAPPINGS.read_text(encoding="utf-8", errors="replace")):
+    for start, end in code(mappings):
         madvise(start, end - start, MADV_DONTNEED)  # what it refuses stays
 
 

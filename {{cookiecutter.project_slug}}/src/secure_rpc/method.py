@@ -28,7 +28,7 @@ class Wire(Protocol):
 class Patience:
     """A timeout for those who all wait equally long: one timer in all, where `asyncio.timeout` takes one each.
 
-    `with patience:` raises `TimeoutError` where what is awaited within takes too long; a task waits once at a time.
+    A task waits once at a time.
 
     Args:
         seconds: how long each may wait.
@@ -48,23 +48,16 @@ class Patience:
         Raises:
             TimeoutError: it took too long.
         """
-        with self:
-            return await awaitable
-
-    def __enter__(self) -> None:
-        """Begin to wait; see `begin`."""
-        loop = self._loop
-        task = None if loop is None else asyncio.current_task(loop)
-        self.begin(asyncio.current_task() if task is None else task)
-
-    def __exit__(self, error: type[BaseException] | None, _error: object, _traceback: object) -> None:
-        """Wait no more.
-
-        Raises:
-            TimeoutError: it took too long, and that alone is why the task was cancelled.
-        """
-        if self.end(asyncio.current_task(self._loop), is_cancelled=error is asyncio.CancelledError):
-            raise TimeoutError from None
+        task = asyncio.current_task()
+        self.begin(task)
+        try:
+            done = await awaitable
+        except BaseException as error:
+            if self.end(task, is_cancelled=isinstance(error, asyncio.CancelledError)):
+                raise TimeoutError from None
+            raise
+        self.end(task)
+        return done
 
     def begin(self, task: asyncio.Task[Any] | None) -> None:
         """Have the running task cancelled if it waits for too long, from now to `end`."""

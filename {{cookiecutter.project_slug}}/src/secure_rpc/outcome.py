@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -11,7 +12,10 @@ import grpc
 from secure_rpc import errors
 
 if TYPE_CHECKING:
+    from secure_rpc.call import Call
     from secure_rpc.method import Wire
+
+logger = logging.getLogger(__name__)
 
 CANCELLATION_DELAY_SECONDS = 0.001  # gRPC reports a broken stream first as a finished one, and cancels after
 CLOCK_TOLERANCE_SECONDS = 0.1  # the client's deadline fires before ours and arrives as a plain cancellation
@@ -45,6 +49,15 @@ def outcome_of(error: BaseException | None, time_remaining: Callable[[], float |
     if isinstance(error, errors.StatusError):
         return Outcome(error.code, error.recorded_reason, error)
     return Outcome(grpc.StatusCode.INTERNAL, "", error)
+
+
+def tell_all(over: Iterable[Callable[[Call], None]], call: Call) -> None:
+    """Tell each that a call is over; one that fails keeps no other from it, for that one may count calls."""
+    for tell in over:
+        try:
+            tell(call)
+        except Exception:  # as said
+            logger.exception("who was to be told of the end failed in %s", call.path)
 
 
 def is_cancelled() -> bool:

@@ -154,7 +154,9 @@ class _PumpedServer(cygrpc.AioServer):  # type: ignore[misc]  # grpc is untyped 
             carrier = carrying.Carrier(state, loop, under_way, lasts=lasts)
             context = carrier.context
             carrier.begin(answer(context, carrier))
-            if not lasts:
+            if lasts:
+                carrier.watch()
+            else:
                 short.add(carrier, context.time_remaining())
 
         return begin_directly

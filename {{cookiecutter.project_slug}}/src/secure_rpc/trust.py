@@ -77,7 +77,7 @@ class Trust:
             self.revocations if self.shared is None else AnyOf(self.revocations, self.shared)
         )
         self._identities: Identities | None = None
-        self._groups: dict[bytes, Counter] = {}
+        self._groups: dict[str, Counter] = {}
         for result in (True, False):  # zeros show before the first
             metrics.certificate_reloads.labels(_result(result))
             metrics.revocation_reloads.labels(_result(result))
@@ -95,12 +95,10 @@ class Trust:
     def negotiated(self, peer: Peer) -> None:
         """Count how the keys of a connection were agreed."""
         group = peer.key_exchange_group
-        counter = self._groups.get(group)
+        label = group.decode() if group in KEY_EXCHANGE_GROUPS else "other" if group else "unknown"
+        counter = self._groups.get(label)
         if counter is None:
-            label = group.decode() if group in KEY_EXCHANGE_GROUPS else "other" if group else "unknown"
-            counter = self._metrics.key_exchange_groups.labels(label)
-            if label != "other":  # of those there may be any number
-                self._groups[group] = counter
+            counter = self._groups[label] = self._metrics.key_exchange_groups.labels(label)
         counter.inc()
 
     async def keep_fresh(self, identities: Identities) -> None:

@@ -198,4 +198,19 @@ async def test_who_asked_to_be_told_of_the_end_is_and_may_fail(caplog: pytest.Lo
         assert (await world.ask("Unary", "raise_a_status")).code is C.NOT_FOUND
         await world.settled(2)
     assert told == [True, True]
-    assert caplog.text.count("a callback of the handler failed") == 1
+    assert caplog.text.count("who was to be told of the end failed") == 1
+
+
+async def test_one_who_fails_to_be_told_keeps_no_other_from_it() -> None:
+    """A count of calls that is not taken back would let nobody in, in the end."""
+    told: list[str] = []
+
+    async def count(call: Call, proceed: Proceed) -> None:
+        call.when_over(lambda _call: told[99])  # type: ignore[arg-type]  # an IndexError
+        call.when_over(lambda ended: told.append(ended.path))
+        await proceed(call)
+
+    async with World(between=[Around(count)]) as world:
+        assert (await world.ask("Unary", "")).code is C.OK
+        await world.settled(1)
+        assert (told, world.chain.under_way) == ([path_of("Unary")], 0)

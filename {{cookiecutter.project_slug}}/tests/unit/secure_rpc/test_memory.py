@@ -64,11 +64,12 @@ def test_a_process_holds_less_code_once_it_has_settled_and_still_works() -> None
     assert after < 0.8 * before
 
 
-def test_where_the_system_does_not_tell_it_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "MAPPINGS", tmp_path / "not-there")
+def test_where_the_system_does_not_tell_the_rest_is_done_all_the_same(tmp_path: Path) -> None:
     threshold = gc.get_threshold()
     try:
-        memory.settle()
+        memory.settle(tmp_path / "not-there")
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[0] == memory.GARBAGE_OBJECTS
     finally:
         gc.unfreeze()
         gc.set_threshold(*threshold)
